@@ -1,0 +1,2 @@
+//! The `musicrl` command.
+fn main() {}

@@ -1,0 +1,13 @@
+//! What preference alignment of a token policy *is*, without I/O, clock, backend or ambient randomness.
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod error;
+#[cfg(feature = "model")]
+pub mod params;
+pub mod random;
+pub mod reward;
+
+pub use error::{Error, Result};

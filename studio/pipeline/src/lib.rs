@@ -1,0 +1,8 @@
+//! Recipes, corpora, training loops, checkpoints, evaluation.
+#![forbid(unsafe_code)]
+
+mod error;
+pub mod optim;
+pub mod training;
+
+pub use error::{Error, Result};
