@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bundle;
+pub mod corpus;
 mod error;
 pub mod optim;
 pub mod training;
