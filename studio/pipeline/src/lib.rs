@@ -2,7 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod estimate;
+pub mod guards;
 pub mod optim;
+pub mod recipe;
+pub mod run;
 pub mod training;
 
 pub use error::{Error, Result};
