@@ -4,7 +4,11 @@
 pub mod bundle;
 pub mod corpus;
 mod error;
+pub mod estimate;
+pub mod guards;
 pub mod optim;
+pub mod recipe;
+pub mod run;
 pub mod training;
 
 pub use error::{Error, Result};
