@@ -9,5 +9,6 @@ mod error;
 pub mod params;
 pub mod random;
 pub mod reward;
+pub mod tokens;
 
 pub use error::{Error, Result};
