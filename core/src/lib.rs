@@ -9,6 +9,7 @@ mod error;
 pub mod params;
 pub mod random;
 pub mod reward;
+pub mod rl;
 pub mod tokens;
 
 pub use error::{Error, Result};
