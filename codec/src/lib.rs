@@ -36,3 +36,6 @@ pub mod resample;
 pub mod write;
 
 pub use error::{Error, Result};
+//! Under construction.
+
+pub mod neural;
