@@ -6,6 +6,7 @@
 //! - [`write`](mod@write): WAV and Ogg Opus, written aside and renamed.
 //! - [`opus`]: the Opus codec behind a safe interface; the round trip that comparisons need.
 //! - [`resample`], [`loudness`], [`mel`]: rate, level and mel front ends.
+//! - [`neural`]: the convolutional codec with residual vector quantisation.
 //! - [`distance`]: how far a reconstruction is from its original.
 //!
 //! ```
@@ -31,11 +32,9 @@ pub mod distance;
 mod error;
 pub mod loudness;
 pub mod mel;
+pub mod neural;
 pub mod opus;
 pub mod resample;
 pub mod write;
 
 pub use error::{Error, Result};
-//! Under construction.
-
-pub mod neural;
