@@ -9,6 +9,8 @@ mod error;
 pub mod nn;
 #[cfg(feature = "model")]
 pub mod params;
+#[cfg(feature = "model")]
+pub mod policy;
 pub mod random;
 pub mod reward;
 pub mod tokens;
