@@ -13,6 +13,8 @@ pub mod params;
 pub mod policy;
 pub mod random;
 pub mod reward;
+#[cfg(feature = "model")]
+pub mod sampling;
 pub mod tokens;
 
 pub use error::{Error, Result};
