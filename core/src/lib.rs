@@ -15,6 +15,7 @@ pub mod random;
 pub mod reward;
 #[cfg(feature = "model")]
 pub mod sampling;
+pub mod rl;
 pub mod tokens;
 
 pub use error::{Error, Result};
