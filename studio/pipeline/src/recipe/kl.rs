@@ -1,5 +1,6 @@
 //! The KL term of a stage as a recipe writes it.
 
+use musicrl_core::rl::KlControl;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -41,6 +42,28 @@ pub struct KlConfig {
 }
 
 impl KlConfig {
+    /// What core's controller is made from.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a key of the rule is missing: the settings were not resolved.
+    pub fn control(&self) -> Result<KlControl> {
+        let given = |name: &str, value: Option<f64>| {
+            value.ok_or_else(|| Error::config(format!("kl.{name}"), "given for this rule", "nothing"))
+        };
+        let alpha = self.alpha;
+        Ok(match self.rule {
+            KlRule::Fixed => KlControl::Fixed { alpha },
+            KlRule::Adaptive => {
+                KlControl::Adaptive { alpha, target: given("target", self.target)?, rate: given("rate", self.rate)? }
+            }
+            KlRule::Budget => KlControl::Budget {
+                alpha,
+                budget: given("budget", self.budget)?,
+                ramp_from: given("ramp_from", self.ramp_from)?,
+            },
+        })
+    }
+
     /// Checks the keys and fills in those of the chosen rule that were left out. `prefix` is where they stand.
     ///
     /// # Errors
@@ -86,5 +109,26 @@ impl KlConfig {
             }
         }
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_resolved_is_a_control_that_core_takes() {
+        let config = |rule, target, budget| KlConfig { alpha: 0.2, rule, target, rate: None, budget, ramp_from: None };
+        let cases = [
+            (config(KlRule::Fixed, None, None), KlControl::Fixed { alpha: 0.2 }),
+            (config(KlRule::Adaptive, Some(9.0), None), KlControl::Adaptive { alpha: 0.2, target: 9.0, rate: 0.1 }),
+            (config(KlRule::Budget, None, Some(60.0)), KlControl::Budget { alpha: 0.2, budget: 60.0, ramp_from: 0.5 }),
+        ];
+        for (config, expected) in cases {
+            let control = config.resolve("kl").unwrap().control().unwrap();
+            assert_eq!(control, expected);
+            control.init().unwrap();
+        }
+        assert!(config(KlRule::Budget, None, None).control().is_err());
     }
 }
