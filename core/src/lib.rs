@@ -6,8 +6,12 @@ extern crate alloc;
 
 mod error;
 #[cfg(feature = "model")]
+pub mod nn;
+#[cfg(feature = "model")]
 pub mod params;
 pub mod random;
 pub mod reward;
+pub mod rl;
+pub mod tokens;
 
 pub use error::{Error, Result};
