@@ -1,0 +1,4 @@
+//! The training loops of the models, each a [`Training`](crate::training::Training).
+
+pub mod codec;
+pub mod crops;
