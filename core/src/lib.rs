@@ -6,6 +6,8 @@ extern crate alloc;
 
 mod error;
 #[cfg(feature = "model")]
+pub mod nn;
+#[cfg(feature = "model")]
 pub mod params;
 pub mod random;
 pub mod reward;
