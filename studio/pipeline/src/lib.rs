@@ -2,8 +2,13 @@
 #![forbid(unsafe_code)]
 
 pub mod bundle;
+pub mod corpus;
 mod error;
+pub mod estimate;
+pub mod guards;
 pub mod optim;
+pub mod recipe;
+pub mod run;
 pub mod training;
 
 pub use error::{Error, Result};
