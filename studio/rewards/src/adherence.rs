@@ -117,9 +117,7 @@ impl Reward for TextAdherence {
                     }
                 }
                 Err(error @ (Error::Audio { .. } | Error::Codec(_))) => Ok(Score::Unscorable(error.to_string())),
-                Err(error) => {
-                    Err(musicrl_core::Error::Reward { name: self.name.clone(), reason: error.to_string() })
-                }
+                Err(error) => Err(musicrl_core::Error::Reward { name: self.name.clone(), reason: error.to_string() }),
             }
         };
         clips.iter().map(judge).collect()

@@ -6,6 +6,8 @@ use burn::{
 };
 use musicrl_core::{
     nn::{Attention, FeedForward, TransformerConfig},
+    params::reinitialise,
+    random::{Key, Purpose},
     reward::AudioView,
 };
 use serde::{Deserialize, Serialize};
@@ -145,13 +147,23 @@ impl TextAudioConfig {
             }
         }
         if self.window_frames() == 0 {
-            let expected = format!("long enough for {} frames of {} samples", self.stack_frames, self.front_end.hop_samples);
+            let expected =
+                format!("long enough for {} frames of {} samples", self.stack_frames, self.front_end.hop_samples);
             return Err(Error::Config { field: "window_seconds", expected, got: self.window_seconds.to_string() });
         }
         Ok(())
     }
 
-    /// The model, its matrices zero: [`musicrl_core::params::reinitialise`] gives them first values, or a file its own.
+    /// The model with first values by seed, to be trained; its quantiser is zero until it is fitted.
+    ///
+    /// # Errors
+    /// As [`TextAudioConfig::validate`].
+    pub fn init_seeded(&self, seed: u64, device: &Device) -> Result<TextAudioModel> {
+        let model = reinitialise(self.init(device)?, Key::new(seed, Purpose::Init));
+        Ok(TextAudioModel { quantiser: self.quantiser.init(self.dim, device)?, ..model })
+    }
+
+    /// The model with zero weights: a place to load a file into.
     ///
     /// # Errors
     /// As [`TextAudioConfig::validate`].
@@ -165,6 +177,7 @@ impl TextAudioConfig {
             log_inverse_temperature: Param::from_tensor(Tensor::from_data([-self.temperature.ln() as f32], device)),
             quantiser: self.quantiser.init(self.dim, device)?,
             tokeniser,
+            quantiser_config: self.quantiser.clone(),
             front_end: self.front_end.init()?,
             window_frames: self.window_frames(),
             log_inverse_temperature_max: -self.temperature_min.ln(),
@@ -181,6 +194,8 @@ pub struct TextAudioModel {
     quantiser: EmbeddingQuantiser,
     #[module(skip)]
     tokeniser: TextTokeniser,
+    #[module(skip)]
+    quantiser_config: EmbeddingQuantiserConfig,
     #[module(skip)]
     front_end: FrontEnd,
     window_frames: usize,
@@ -216,6 +231,12 @@ impl TextAudioModel {
     #[must_use]
     pub fn quantiser(&self) -> &EmbeddingQuantiser {
         &self.quantiser
+    }
+
+    /// How the quantiser is fitted.
+    #[must_use]
+    pub fn quantiser_config(&self) -> &EmbeddingQuantiserConfig {
+        &self.quantiser_config
     }
 
     /// The same model with a fitted quantiser.

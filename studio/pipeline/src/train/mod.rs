@@ -1,0 +1,3 @@
+//! The training loops, one a model.
+
+pub mod text_audio;
