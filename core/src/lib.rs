@@ -11,6 +11,7 @@ pub mod nn;
 pub mod params;
 pub mod random;
 pub mod reward;
+pub mod rl;
 pub mod tokens;
 
 pub use error::{Error, Result};
