@@ -6,7 +6,6 @@ pub mod contrastive;
 mod error;
 pub mod front_end;
 mod kmeans;
-mod mel;
 pub mod model;
 pub mod quantiser;
 pub mod text;
