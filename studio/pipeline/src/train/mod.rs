@@ -2,3 +2,6 @@
 
 pub mod codec;
 pub mod crops;
+//! The training loops, one a model.
+
+pub mod text_audio;
