@@ -7,6 +7,7 @@ extern crate alloc;
 mod error;
 #[cfg(feature = "model")]
 pub mod params;
+pub mod preference;
 pub mod random;
 pub mod reward;
 pub mod rl;
