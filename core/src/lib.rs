@@ -11,6 +11,7 @@ pub mod nn;
 pub mod params;
 #[cfg(feature = "model")]
 pub mod policy;
+pub mod preference;
 pub mod random;
 pub mod reward;
 #[cfg(feature = "model")]
