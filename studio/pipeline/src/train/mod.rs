@@ -2,6 +2,5 @@
 
 pub mod codec;
 pub mod crops;
-//! The training loops, one a model.
-
+pub mod policy;
 pub mod text_audio;
