@@ -9,6 +9,7 @@ pub mod guards;
 pub mod optim;
 pub mod recipe;
 pub mod run;
+pub mod train;
 pub mod training;
 
 pub use error::{Error, Result};

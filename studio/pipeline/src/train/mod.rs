@@ -1,0 +1,5 @@
+//! The training loops of the models, each a [`Training`](crate::training::Training).
+
+pub mod crops;
+pub mod fine;
+pub mod semantic;
