@@ -9,8 +9,13 @@ mod error;
 pub mod nn;
 #[cfg(feature = "model")]
 pub mod params;
+#[cfg(feature = "model")]
+pub mod policy;
+pub mod preference;
 pub mod random;
 pub mod reward;
+#[cfg(feature = "model")]
+pub mod sampling;
 pub mod rl;
 pub mod tokens;
 

@@ -119,6 +119,12 @@ impl Bundle {
         self.manifest.parts.keys().map(String::as_str)
     }
 
+    /// The hash of a part's weights.
+    #[must_use]
+    pub fn sha256(&self, name: &str) -> Option<&str> {
+        self.manifest.parts.get(name).map(|part| part.sha256.as_str())
+    }
+
     /// Size of all weight files.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {

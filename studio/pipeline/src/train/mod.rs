@@ -3,3 +3,8 @@
 pub mod crops;
 pub mod fine;
 pub mod semantic;
+pub mod codec;
+pub mod crops;
+//! The training loops, one a model.
+
+pub mod text_audio;
