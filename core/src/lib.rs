@@ -13,9 +13,9 @@ pub mod params;
 pub mod policy;
 pub mod random;
 pub mod reward;
+pub mod rl;
 #[cfg(feature = "model")]
 pub mod sampling;
-pub mod rl;
 pub mod tokens;
 
 pub use error::{Error, Result};
