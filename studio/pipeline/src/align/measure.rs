@@ -1,10 +1,10 @@
 //! Measuring a policy on captions that learning never sees.
 
+use burn::tensor::{Bool, Tensor};
 use musicrl_core::{
     policy::{HierarchicalPolicy, Policy as _, Prompt as _, frames_from_tokens},
     rl::{Actions, ChunkLogits, token_terms_chunked},
 };
-use burn::tensor::{Bool, Tensor};
 
 use super::{
     judges::{Judges, Verdicts, mean},
