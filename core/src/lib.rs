@@ -11,6 +11,7 @@ pub mod preference;
 pub mod random;
 pub mod reward;
 pub mod rl;
+pub mod stats;
 pub mod tokens;
 
 pub use error::{Error, Result};
