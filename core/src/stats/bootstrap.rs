@@ -163,6 +163,6 @@ mod tests {
         assert!(matches!(run(&[1.0], &[0], few), Err(Error::Config { field: "resamples", .. })));
         let sure = BootstrapConfig { confidence: 1.0, ..config };
         assert!(matches!(run(&[1.0], &[0], sure), Err(Error::Config { field: "confidence", .. })));
-        assert_eq!(quantile(&vec![1.0, 2.0, 4.0], 0.75), 3.0);
+        assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.75), 3.0);
     }
 }
