@@ -114,7 +114,6 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::random::Purpose;
-    use alloc::vec;
 
     fn key(seed: u64) -> Key {
         Key::new(seed, Purpose::Bootstrap)
