@@ -6,12 +6,18 @@ extern crate alloc;
 
 mod error;
 #[cfg(feature = "model")]
+pub mod nn;
+#[cfg(feature = "model")]
 pub mod params;
+#[cfg(feature = "model")]
+pub mod policy;
 pub mod preference;
 pub mod random;
 pub mod reward;
 pub mod rl;
 pub mod stats;
+#[cfg(feature = "model")]
+pub mod sampling;
 pub mod tokens;
 
 pub use error::{Error, Result};

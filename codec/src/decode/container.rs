@@ -1,0 +1,175 @@
+//! All containers and codecs that symphonia reads.
+
+use std::{io, path::Path};
+
+use symphonia::core::{
+    codecs::audio::{AudioDecoder, AudioDecoderOptions},
+    errors::Error as Symphonia,
+    formats::{FormatOptions, FormatReader, TrackType, probe::Hint, well_known as formats},
+    io::{MediaSourceStream, MediaSourceStreamOptions},
+    meta::MetadataOptions,
+};
+
+use super::{Decoded, Limits, Tags, check_damage, framing};
+use crate::{
+    Error, Result,
+    audio::{Audio, check_sample_rate},
+};
+
+/// Samples a channel that a container may announce beyond what came, before the file counts as truncated: encoders
+/// round the end of the last packet differently.
+const MISSING_SAMPLES_MAX: u64 = 4_096;
+
+fn is_end(error: &Symphonia) -> bool {
+    matches!(error, Symphonia::IoError(source) if source.kind() == io::ErrorKind::UnexpectedEof)
+}
+
+/// Decodes the default audio track of any container.
+pub(super) fn decode(bytes: Vec<u8>, path: &Path, limits: &Limits) -> Result<Decoded> {
+    let not_audio = |reason: String| Error::NotAudio { path: path.into(), reason };
+    let unsupported = |feature: String| Error::Unsupported { path: path.into(), feature };
+
+    let mut hint = Hint::new();
+    if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
+        hint.with_extension(extension);
+    }
+    // The frame walk needs the bytes that the reader takes for itself; it is quick, and only its result for an MPEG
+    // stream is used.
+    let mpeg_cut = framing::mpeg_cut(&bytes);
+    let stream = MediaSourceStream::new(Box::new(io::Cursor::new(bytes)), MediaSourceStreamOptions::default());
+    let mut format = symphonia::default::get_probe()
+        .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
+        .map_err(|error| {
+            not_audio(if is_end(&error) { "it ends inside its header".into() } else { error.to_string() })
+        })?;
+
+    let kind = format.format_info().format;
+    let is_mpeg = [formats::FORMAT_ID_MP1, formats::FORMAT_ID_MP2, formats::FORMAT_ID_MP3].contains(&kind);
+    let track = format.default_track(TrackType::Audio).ok_or_else(|| not_audio("it has no audio track".into()))?;
+    let track_id = track.id;
+    // MPEG streams have no length of their own: symphonia's is an estimate, and the frame walk judges them.
+    let announced = if is_mpeg { None } else { track.num_frames };
+    let params = track.codec_params.as_ref().and_then(|params| params.audio());
+    let params = params.ok_or_else(|| unsupported("the codec of its audio track".into()))?.clone();
+    let name = path.display().to_string();
+    if let Some(rate) = params.sample_rate {
+        check_sample_rate(&name, rate)?;
+        let channels = params.channels.as_ref().map_or(1, |channels| channels.count());
+        limits.check(path, announced.unwrap_or(0), channels, rate)?;
+    }
+    let mut decoder = symphonia::default::get_codecs()
+        .make_audio_decoder(&params, &AudioDecoderOptions::default().verify(true))
+        .map_err(|error| unsupported(error.to_string()))?;
+    let codec = decoder.codec_info().short_name.to_owned();
+
+    let mut tags = Tags::default();
+    read_tags(format.as_mut(), &mut tags);
+    let sound = read_sound(format.as_mut(), decoder.as_mut(), track_id, path, limits);
+    read_tags(format.as_mut(), &mut tags);
+    let sound = match (sound, mpeg_cut.filter(|_| is_mpeg)) {
+        (_, Some(cut)) => return Err(Error::Truncated { path: path.into(), reason: cut.reason }),
+        (sound, None) => sound?,
+    };
+
+    let frames = sound.audio.len() as u64;
+    let rate = f64::from(sound.audio.sample_rate_hz.max(1));
+    let announced = announced.unwrap_or(0);
+    if frames.saturating_add(MISSING_SAMPLES_MAX) < announced || (sound.ended_early && frames < announced) {
+        let (got, expected) = (frames as f64 / rate, announced as f64 / rate);
+        let reason = format!("{got:.2} of {expected:.2} seconds could be decoded");
+        return Err(Error::Truncated { path: path.into(), reason });
+    }
+    if decoder.finalize().verify_ok == Some(false) {
+        let reason = "the checksum of the decoded sound is not the one in the file".into();
+        return Err(Error::Damaged { path: path.into(), reason });
+    }
+    check_damage(path, sound.damaged, sound.packets, &sound.last_reason)?;
+    Ok(Decoded { audio: sound.audio, tags, codec, damaged_packets: sound.damaged })
+}
+
+fn read_tags(format: &mut dyn FormatReader, tags: &mut Tags) {
+    let mut metadata = format.metadata();
+    while let Some(revision) = metadata.current() {
+        tags.add_revision(revision);
+        if metadata.pop().is_none() {
+            break;
+        }
+    }
+}
+
+/// What the packets of a track became.
+struct Sound {
+    audio: Audio,
+    packets: usize,
+    damaged: usize,
+    last_reason: String,
+    /// The bytes ended inside a packet.
+    ended_early: bool,
+}
+
+fn read_sound(
+    format: &mut dyn FormatReader,
+    decoder: &mut dyn AudioDecoder,
+    track_id: u32,
+    path: &Path,
+    limits: &Limits,
+) -> Result<Sound> {
+    let damaged = |reason: String| Error::Damaged { path: path.into(), reason };
+    let audio = Audio { channels: Vec::new(), sample_rate_hz: 0 };
+    let mut sound = Sound { audio, packets: 0, damaged: 0, last_reason: String::new(), ended_early: false };
+    let mut planes: Vec<Vec<f32>> = Vec::new();
+    // Silence owed for packets that failed before the number of channels was known.
+    let mut owed = 0_usize;
+    loop {
+        let packet = match format.next_packet() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => break,
+            Err(error) if is_end(&error) => {
+                sound.ended_early = true;
+                break;
+            }
+            Err(Symphonia::ResetRequired) => {
+                let feature = "several recordings chained in one file".into();
+                return Err(Error::Unsupported { path: path.into(), feature });
+            }
+            Err(error) => return Err(damaged(error.to_string())),
+        };
+        if packet.track_id != track_id {
+            continue;
+        }
+        sound.packets += 1;
+        match decoder.decode(&packet) {
+            Ok(buffer) => {
+                let (rate, channels) = (buffer.spec().rate(), buffer.num_planes());
+                if sound.audio.channels.is_empty() {
+                    check_sample_rate(&path.display().to_string(), rate)?;
+                    sound.audio = Audio { channels: vec![vec![0.0; owed]; channels], sample_rate_hz: rate };
+                }
+                let (known_rate, known_channels) = (sound.audio.sample_rate_hz, sound.audio.channels.len());
+                if (rate, channels) != (known_rate, known_channels) {
+                    return Err(damaged(format!(
+                        "it changes from {known_rate} Hz and {known_channels} channels to {rate} Hz and {channels}"
+                    )));
+                }
+                limits.check(path, (sound.audio.len() + buffer.frames()) as u64, channels, rate)?;
+                buffer.copy_to_vecs_planar::<f32>(&mut planes);
+                for (all, new) in sound.audio.channels.iter_mut().zip(&planes) {
+                    all.extend_from_slice(new);
+                }
+            }
+            // The packet is lost; its time is kept.
+            Err(Symphonia::DecodeError(_) | Symphonia::IoError(_)) if packet.dur.get() <= 1 << 16 => {
+                let silence = packet.dur.get() as usize;
+                sound.damaged += 1;
+                sound.last_reason = "packet refused by the decoder".into();
+                owed += silence;
+                limits.check(path, (sound.audio.len().max(owed) + silence) as u64, 1.max(planes.len()), 48_000)?;
+                for plane in &mut sound.audio.channels {
+                    plane.resize(plane.len() + silence, 0.0);
+                }
+            }
+            Err(error) => return Err(damaged(error.to_string())),
+        }
+    }
+    Ok(sound)
+}

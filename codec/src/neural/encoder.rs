@@ -1,0 +1,119 @@
+//! Samples to latent frames.
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor, activation},
+};
+
+use super::{
+    config::{Activation, CodecConfig, WaveKernels},
+    conv::Conv,
+    spectrum::Analysis,
+};
+
+impl Activation {
+    pub(crate) fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Elu => activation::elu(x, 1.0),
+            Self::Gelu => activation::gelu(x),
+            Self::Snake => x.clone() + x.sin().square(),
+        }
+    }
+}
+
+/// `x + pointwise(a(dilated(a(x))))`, the unit of both networks.
+#[derive(Module, Debug)]
+pub(crate) struct ResidualUnit {
+    dilated: Conv,
+    pointwise: Conv,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl ResidualUnit {
+    pub(crate) fn new(channels: usize, dilation: usize, config: &CodecConfig, device: &Device) -> Self {
+        Self {
+            dilated: Conv::same([channels, channels], config.residual_kernel, dilation, config.causal, device),
+            pointwise: Conv::same([channels, channels], 1, 1, config.causal, device),
+            activation: config.activation,
+        }
+    }
+
+    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let inner = self.dilated.forward(self.activation.apply(x.clone()));
+        // Half a variance each: without it activations double at every unit, and there is no norm to bring them back.
+        (x + self.pointwise.forward(self.activation.apply(inner))) * std::f64::consts::FRAC_1_SQRT_2
+    }
+}
+
+/// Residual units and the strided convolution that follows them.
+#[derive(Module, Debug)]
+struct Stage {
+    units: Vec<ResidualUnit>,
+    down: Conv,
+}
+
+/// Waveform to latent.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    analysis: Option<Analysis>,
+    wave: Conv,
+    stages: Vec<Stage>,
+    units: Vec<ResidualUnit>,
+    latent: Conv,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Encoder {
+    pub(crate) fn new(config: &CodecConfig, device: &Device) -> Self {
+        let (stride, taps, causal) = (config.strides[0], config.wave_kernel_strides, config.causal);
+        let first = config.channels(0);
+        let analysis = match config.wave_kernels {
+            WaveKernels::Learned => None,
+            WaveKernels::Fourier => Some(Analysis::new(stride, taps, causal, device)),
+        };
+        let wave = match &analysis {
+            None => Conv::strided([1, first], stride, taps, causal, device),
+            Some(analysis) => Conv::same([analysis.width(), first], 1, 1, causal, device),
+        };
+        let stages = config.strides[1..].iter().enumerate().map(|(index, &stride)| {
+            let (from, to) = (config.channels(index), config.channels(index + 1));
+            Stage {
+                units: config.dilations.iter().map(|&d| ResidualUnit::new(from, d, config, device)).collect(),
+                down: Conv::strided([from, to], stride, 2, causal, device),
+            }
+        });
+        let last = config.channels(config.strides.len() - 1);
+        Self {
+            analysis,
+            wave,
+            stages: stages.collect(),
+            units: (0..config.frame_units).map(|_| ResidualUnit::new(last, 1, config, device)).collect(),
+            latent: Conv::same([last, config.latent_width], config.latent_kernel, 1, causal, device),
+            activation: config.activation,
+        }
+    }
+
+    /// # Shapes
+    /// - samples: [clips, frames * hop, 1]
+    /// - result: [clips, frames, latent width]
+    #[must_use]
+    pub fn forward(&self, samples: Tensor<3>) -> Tensor<3> {
+        let seen = match &self.analysis {
+            Some(analysis) => analysis.forward(samples),
+            None => samples,
+        };
+        let mut x = self.wave.forward(seen);
+        for stage in &self.stages {
+            for unit in &stage.units {
+                x = unit.forward(x);
+            }
+            x = stage.down.forward(self.activation.apply(x));
+        }
+        for unit in &self.units {
+            x = unit.forward(x);
+        }
+        self.latent.forward(self.activation.apply(x))
+    }
+}

@@ -1,0 +1,171 @@
+//! Fixed Fourier bases as convolution kernels: what the encoder hears and the decoder speaks with
+//! [`WaveKernels::Fourier`](super::WaveKernels::Fourier).
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor, TensorData},
+};
+
+use super::conv::{frame, overlap_add};
+
+/// A Hann window, periodic, so that shifted copies add up to a constant.
+pub(crate) fn hann(window: usize) -> Vec<f64> {
+    (0..window).map(|n| 0.5 - 0.5 * (std::f64::consts::TAU * n as f64 / window as f64).cos()).collect()
+}
+
+/// Windowed real Fourier kernels, cosines then sines.
+///
+/// # Shapes
+/// - result: [window, 2 * (window / 2 + 1)]
+pub(crate) fn fourier_kernels(window: usize, scale: f64, device: &Device) -> Tensor<2> {
+    let bins = window / 2 + 1;
+    let shape = hann(window);
+    let mut values = Vec::with_capacity(2 * window * bins);
+    for (n, weight) in shape.iter().enumerate() {
+        // n * bin modulo the window keeps the angle exact for any length.
+        let angle = |bin: usize| std::f64::consts::TAU * ((n * bin) % window) as f64 / window as f64;
+        values.extend((0..bins).map(|bin| (scale * weight * angle(bin).cos()) as f32));
+        values.extend((0..bins).map(|bin| (-scale * weight * angle(bin).sin()) as f32));
+    }
+    Tensor::from_data(TensorData::new(values, [window, 2 * bins]), device)
+}
+
+/// Log magnitudes and compressed spectra of overlapping windows.
+#[derive(Module, Debug)]
+pub struct Analysis {
+    kernels: Tensor<2>,
+    stride: usize,
+    taps: usize,
+    causal: bool,
+}
+
+impl Analysis {
+    /// Windows of `taps` strides, one a stride.
+    #[must_use]
+    pub fn new(stride: usize, taps: usize, causal: bool, device: &Device) -> Self {
+        let scale = (stride as f64).sqrt() / (stride * taps) as f64;
+        Self { kernels: fourier_kernels(stride * taps, scale, device), stride, taps, causal }
+    }
+
+    /// Features a frame.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        3 * (self.stride * self.taps / 2 + 1)
+    }
+
+    /// # Shapes
+    /// - samples: [clips, frames * stride, 1]
+    /// - result: [clips, frames, 3 * bins]: log power, then real and imaginary part over the root of the magnitude
+    #[must_use]
+    pub fn forward(&self, samples: Tensor<3>) -> Tensor<3> {
+        let framed = frame(samples, self.stride, self.taps, self.causal);
+        let [clips, frames, window] = framed.dims();
+        let bins = window / 2 + 1;
+        let spectrum = framed.reshape([clips * frames, window]).matmul(self.kernels.clone());
+        let (re, im) = (spectrum.clone().narrow(1, 0, bins), spectrum.narrow(1, bins, bins));
+        let power = re.clone() * re.clone() + im.clone() * im.clone() + 1e-6;
+        // The compression keeps phase and tames the range: |x| becomes the root of |x|.
+        let compress = power.clone().sqrt().sqrt().recip();
+        // Log power spans about -14 to 4: this brings it near the unit range.
+        let loudness = (power.log() + 6.0) * 0.25;
+        let features = Tensor::cat(vec![loudness, re * compress.clone(), im * compress], 1);
+        features.reshape([clips, frames, 3 * bins])
+    }
+}
+
+/// Overlap-adds windows given as log magnitude and phase (Siuzdak, "Vocos", 2023).
+#[derive(Module, Debug)]
+pub struct Synthesis {
+    kernels: Tensor<2>,
+    stride: usize,
+    taps: usize,
+    causal: bool,
+}
+
+impl Synthesis {
+    /// Windows of `taps` strides, one a stride.
+    #[must_use]
+    pub fn new(stride: usize, taps: usize, causal: bool, device: &Device) -> Self {
+        let window = stride * taps;
+        let bins = window / 2 + 1;
+        // The inverse of `Analysis`: analysis and synthesis windows overlap to this constant (exactly, from 3 taps on).
+        let overlap: f64 = hann(window).iter().map(|w| w * w).sum::<f64>() / stride as f64;
+        let analysis = (stride as f64).sqrt() / window as f64;
+        let scale = 1.0 / (analysis * overlap * window as f64);
+        // Inner bins stand for two: the spectrum of a real signal is symmetric.
+        let twice: Vec<f32> =
+            (0..2 * bins).map(|i| if (1..bins - 1).contains(&(i % bins)) { 2.0 } else { 1.0 }).collect();
+        let twice = Tensor::<2>::from_data(TensorData::new(twice, [2 * bins, 1]), device);
+        Self { kernels: fourier_kernels(window, scale, device).transpose() * twice, stride, taps, causal }
+    }
+
+    /// Values a frame that [`Synthesis::forward`] takes.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        2 * (self.stride * self.taps / 2 + 1)
+    }
+
+    /// # Shapes
+    /// - spectrum: [clips, frames, 2 * bins]: log magnitudes, then phases in radians
+    /// - result: [clips, frames * stride, 1]
+    #[must_use]
+    pub fn forward(&self, spectrum: Tensor<3>) -> Tensor<3> {
+        let [clips, frames, width] = spectrum.dims();
+        let bins = width / 2;
+        let flat = spectrum.reshape([clips * frames, width]);
+        // e^4 is beyond full scale; the ceiling keeps an early slip of the network finite.
+        let magnitude = flat.clone().narrow(1, 0, bins).clamp_max(4.0).exp();
+        let phase = flat.narrow(1, bins, bins);
+        let spectrum = Tensor::cat(vec![magnitude.clone() * phase.clone().cos(), magnitude * phase.sin()], 1);
+        self.sum(spectrum, clips)
+    }
+
+    /// Real and imaginary parts `[clips * frames, 2 * bins]` to samples.
+    fn sum(&self, spectrum: Tensor<2>, clips: usize) -> Tensor<3> {
+        let [rows, _] = spectrum.dims();
+        let window = self.stride * self.taps;
+        let windows = spectrum.matmul(self.kernels.clone()).reshape([clips, rows / clips, window]);
+        overlap_add(windows, self.stride, self.taps, self.causal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use musicrl_core::random::{Key, Purpose};
+
+    use super::*;
+
+    fn noise(samples: usize) -> Tensor<3> {
+        let mut stream = Key::new(3, Purpose::Test).stream();
+        let values: Vec<f32> = (0..samples).map(|_| stream.normal() as f32).collect();
+        Tensor::from_data(TensorData::new(values, [1, samples, 1]), &Device::flex())
+    }
+
+    #[test]
+    fn synthesis_inverts_analysis_away_from_the_ends() {
+        let device = Device::flex();
+        for (stride, taps) in [(8, 4), (10, 3), (16, 4)] {
+            let (analysis, synthesis) =
+                (Analysis::new(stride, taps, false, &device), Synthesis::new(stride, taps, false, &device));
+            let x = noise(20 * stride);
+            let framed = frame(x.clone(), stride, taps, false);
+            let spectrum = framed.reshape([20, stride * taps]).matmul(analysis.kernels.clone());
+            let y = synthesis.sum(spectrum, 1);
+            let inner = |t: Tensor<3>| t.narrow(1, 4 * stride, 12 * stride);
+            let worst: f32 = (inner(x) - inner(y)).abs().max().into_scalar();
+            assert!(worst < 1e-4, "{stride} x {taps}: {worst}");
+        }
+    }
+
+    #[test]
+    fn analysis_is_finite_on_silence_and_synthesis_on_extremes() {
+        let device = Device::flex();
+        let silence = Tensor::<3>::zeros([1, 64, 1], &device);
+        assert!(Analysis::new(8, 4, true, &device).forward(silence).is_finite().all().into_scalar::<bool>());
+        let synthesis = Synthesis::new(8, 4, true, &device);
+        for level in [-1e4, 1e4] {
+            let spectrum = Tensor::<3>::full([1, 3, synthesis.width()], level, &device);
+            assert!(synthesis.forward(spectrum).is_finite().all().into_scalar::<bool>());
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! A bundle: the models that make music together, as one directory.
+//!
+//! `bundle.json` lists the parts (codec, semantic tokeniser, text-audio embedding, policy, fine stage) with their
+//! settings and the SHA-256 of their weights; each part's weights are a safetensors file beside it. A bundle may hold
+//! some parts only: each `train` command adds one. The embedded base is a bundle inside the binary.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use burn::module::Module;
+use musicrl_core::params::{ParamTable, Storage};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result, training::Files};
+
+/// The format that this code writes.
+const FORMAT_VERSION: u32 = 1;
+const MANIFEST: &str = "bundle.json";
+
+/// Names of the parts, in the order in which they are trained.
+pub mod part {
+    /// The neural codec.
+    pub const CODEC: &str = "codec";
+    /// The semantic tokeniser.
+    pub const SEMANTIC: &str = "semantic";
+    /// The joint text-audio embedding.
+    pub const TEXT_AUDIO: &str = "text_audio";
+    /// The token policy.
+    pub const POLICY: &str = "policy";
+    /// The fine acoustic stage.
+    pub const FINE: &str = "fine";
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format_version: u32,
+    /// How the bundle came to be, for people: the commands and the corpus.
+    #[serde(default)]
+    provenance: Vec<String>,
+    parts: BTreeMap<String, Part>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    config: serde_json::Value,
+    sha256: String,
+}
+
+/// The models of one system, as bytes: parts become modules on a device only when they are asked for.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    manifest: Manifest,
+    weights: Files,
+    /// Where it came from, for messages.
+    origin: String,
+}
+
+impl Bundle {
+    /// A bundle without parts.
+    #[must_use]
+    pub fn new() -> Self {
+        let manifest = Manifest { format_version: FORMAT_VERSION, provenance: Vec::new(), parts: BTreeMap::new() };
+        Self { manifest, weights: Files::new(), origin: "new bundle".into() }
+    }
+
+    /// Reads a bundle directory and checks every weight file against its hash.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file is missing, [`Error::File`] when one is not what the manifest says.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let read = |name: &str| {
+            let path = dir.join(name);
+            fs::read(&path).map_err(|source| Error::Io { doing: "read bundle file", path, source })
+        };
+        let mut files = Files::new();
+        let manifest = read(MANIFEST)?;
+        let parsed: Manifest = parse_manifest(&manifest, dir)?;
+        files.insert(MANIFEST.into(), manifest);
+        for name in parsed.parts.keys() {
+            let file = weight_file(name);
+            files.insert(file.clone(), read(&file)?);
+        }
+        Self::from_files(files, dir)
+    }
+
+    /// A bundle from files in memory, `origin` naming where they came from.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`].
+    pub fn from_files(mut files: Files, origin: &Path) -> Result<Self> {
+        let wrong = |name: &str, expected: &str, got: String| Error::File {
+            path: origin.join(name),
+            expected: expected.to_string(),
+            got,
+        };
+        let bytes = files.remove(MANIFEST).ok_or_else(|| wrong(MANIFEST, "a bundle manifest", "no file".into()))?;
+        let manifest = parse_manifest(&bytes, origin)?;
+        for (name, part) in &manifest.parts {
+            let file = weight_file(name);
+            let bytes = files.get(&file).ok_or_else(|| wrong(&file, "weights", "no file".into()))?;
+            let hash = sha256_hex(bytes);
+            if hash != part.sha256 {
+                return Err(wrong(&file, &format!("SHA-256 {}", part.sha256), hash));
+            }
+        }
+        Ok(Self { manifest, weights: files, origin: origin.display().to_string() })
+    }
+
+    /// Where it came from, for messages.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The parts it has.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.manifest.parts.keys().map(String::as_str)
+    }
+
+    /// The hash of a part's weights.
+    #[must_use]
+    pub fn sha256(&self, name: &str) -> Option<&str> {
+        self.manifest.parts.get(name).map(|part| part.sha256.as_str())
+    }
+
+    /// Size of all weight files.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights.values().map(|bytes| bytes.len() as u64).sum()
+    }
+
+    /// The lines that say how it was made.
+    #[must_use]
+    pub fn provenance(&self) -> &[String] {
+        &self.manifest.provenance
+    }
+
+    /// Adds a line to the bundle's history.
+    pub fn push_provenance(&mut self, line: String) {
+        self.manifest.provenance.push(line);
+    }
+
+    /// A part's settings.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the bundle lacks the part, [`Error::File`] when its settings do not parse.
+    pub fn config<C: DeserializeOwned>(&self, name: &str) -> Result<C> {
+        let part = self.manifest.parts.get(name).ok_or_else(|| Error::Config {
+            field: "bundle".into(),
+            expected: format!(
+                "a bundle with a `{name}` part (train one with `musicrl train {}`)",
+                name.replace('_', "-")
+            ),
+            got: format!("{} with [{}]", self.origin, self.parts().collect::<Vec<_>>().join(", ")),
+        })?;
+        serde_json::from_value(part.config.clone()).map_err(|error| Error::File {
+            path: Path::new(&self.origin).join(MANIFEST),
+            expected: format!("settings of `{name}`"),
+            got: error.to_string(),
+        })
+    }
+
+    /// Puts a part's weights into `module`, which was made from its settings.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming the file and the tensor that does not fit.
+    pub fn load<M: Module>(&self, name: &str, module: M) -> Result<M> {
+        let file = weight_file(name);
+        let bytes = self.weights.get(&file).map_or(&[][..], Vec::as_slice);
+        let wrong = |error: musicrl_core::Error| Error::File {
+            path: Path::new(&self.origin).join(&file),
+            expected: format!("weights of `{name}`"),
+            got: error.to_string(),
+        };
+        let table = ParamTable::collect(&module).read_safetensors(bytes).map_err(wrong)?;
+        table.apply(module).map_err(wrong)
+    }
+
+    /// Adds or replaces a part.
+    ///
+    /// # Errors
+    /// When a weight is not finite or the settings cannot be written as JSON.
+    pub fn set<C: Serialize, M: Module>(&mut self, name: &str, config: &C, module: &M, storage: Storage) -> Result<()> {
+        let bytes = ParamTable::collect(module).to_safetensors(storage)?;
+        let config = serde_json::to_value(config).map_err(|error| Error::Config {
+            field: name.to_string(),
+            expected: "settings that can be written as JSON".into(),
+            got: error.to_string(),
+        })?;
+        let sha256 = sha256_hex(&bytes);
+        self.manifest.parts.insert(name.to_string(), Part { config, sha256 });
+        self.weights.insert(weight_file(name), bytes);
+        Ok(())
+    }
+
+    /// All files of the bundle, the manifest included.
+    ///
+    /// # Errors
+    /// When the manifest cannot be written as JSON.
+    pub fn to_files(&self) -> Result<Files> {
+        let mut manifest = serde_json::to_vec_pretty(&self.manifest).map_err(|error| Error::Config {
+            field: MANIFEST.into(),
+            expected: "a manifest that can be written as JSON".into(),
+            got: error.to_string(),
+        })?;
+        manifest.push(b'\n');
+        let mut files = self.weights.clone();
+        files.insert(MANIFEST.into(), manifest);
+        Ok(files)
+    }
+
+    /// Writes the bundle to `dir`: weights first, the manifest last, each file aside and then renamed, so that a
+    /// killed write leaves either the old part or a mismatch that [`Bundle::open`] names.
+    ///
+    /// # Errors
+    /// [`Error::Io`] naming the file.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        fs::create_dir_all(dir).map_err(|source| Error::Io { doing: "create bundle", path: dir.into(), source })?;
+        let mut files = self.to_files()?;
+        let manifest = files.remove(MANIFEST).unwrap_or_default();
+        for (name, bytes) in files.iter().map(|(name, bytes)| (name.as_str(), bytes)).chain([(MANIFEST, &manifest)]) {
+            let path = dir.join(name);
+            write_renamed(dir, &path, bytes).map_err(|source| Error::Io {
+                doing: "write bundle file",
+                path: path.clone(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Default for Bundle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn write_renamed(dir: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn parse_manifest(bytes: &[u8], origin: &Path) -> Result<Manifest> {
+    let wrong =
+        |expected: &str, got: String| Error::File { path: origin.join(MANIFEST), expected: expected.to_string(), got };
+    let manifest: Manifest =
+        serde_json::from_slice(bytes).map_err(|error| wrong("a bundle manifest", error.to_string()))?;
+    if manifest.format_version != FORMAT_VERSION {
+        return Err(wrong(&format!("format version {FORMAT_VERSION}"), manifest.format_version.to_string()));
+    }
+    // Part names become file names: nothing but the letters that our own names have.
+    for name in manifest.parts.keys() {
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+            return Err(wrong("part names of lower-case letters", format!("{name:?}")));
+        }
+    }
+    Ok(manifest)
+}
+
+fn weight_file(part: &str) -> String {
+    format!("{part}.safetensors")
+}
+
+/// The SHA-256 of `bytes` in lower-case hexadecimal.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::{nn::LinearConfig, tensor::Device};
+
+    use super::*;
+
+    fn saved(dir: &Path) -> Bundle {
+        let mut bundle = Bundle::new();
+        let module = LinearConfig::new(3, 2).init(&Device::flex());
+        bundle.set(part::CODEC, &serde_json::json!({"width": 3}), &module, Storage::F32).unwrap();
+        bundle.save(dir).unwrap();
+        bundle
+    }
+
+    #[test]
+    fn what_is_saved_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = saved(dir.path());
+        let read = Bundle::open(dir.path()).unwrap();
+        assert_eq!(read.to_files().unwrap(), bundle.to_files().unwrap());
+        let module = read.load(part::CODEC, LinearConfig::new(3, 2).init(&Device::flex())).unwrap();
+        assert_eq!(
+            ParamTable::collect(&module).to_safetensors(Storage::F32).unwrap(),
+            bundle.weights["codec.safetensors"]
+        );
+    }
+
+    #[test]
+    fn one_flipped_bit_is_refused_with_the_file_named() {
+        let dir = tempfile::tempdir().unwrap();
+        saved(dir.path());
+        let path = dir.path().join("codec.safetensors");
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let message = Bundle::open(dir.path()).unwrap_err().to_string();
+        assert!(message.contains("codec.safetensors") && message.contains("SHA-256"), "{message}");
+        fs::write(&path, &bytes[..last / 2]).unwrap();
+        assert!(Bundle::open(dir.path()).unwrap_err().to_string().contains("codec.safetensors"));
+    }
+
+    #[test]
+    fn a_part_of_another_shape_names_the_tensor() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = saved(dir.path());
+        let message = bundle.load(part::CODEC, LinearConfig::new(4, 2).init(&Device::flex())).unwrap_err().to_string();
+        assert!(message.contains("weight") && message.contains("[4, 2]"), "{message}");
+    }
+
+    #[test]
+    fn a_missing_part_names_the_command_that_makes_it() {
+        let message = Bundle::new().config::<serde_json::Value>(part::TEXT_AUDIO).unwrap_err().to_string();
+        assert!(message.contains("musicrl train text-audio"), "{message}");
+    }
+
+    #[test]
+    fn a_part_name_cannot_escape_the_directory() {
+        let manifest = br#"{"format_version": 1, "parts": {"../x": {"config": {}, "sha256": ""}}}"#;
+        let files = Files::from([(MANIFEST.to_string(), manifest.to_vec())]);
+        let message = Bundle::from_files(files, Path::new("b")).unwrap_err().to_string();
+        assert!(message.contains("part names"), "{message}");
+    }
+}
