@@ -15,6 +15,7 @@ pub mod preference;
 pub mod random;
 pub mod reward;
 pub mod rl;
+pub mod stats;
 #[cfg(feature = "model")]
 pub mod sampling;
 pub mod tokens;
