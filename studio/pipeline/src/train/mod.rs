@@ -2,6 +2,4 @@
 
 pub mod codec;
 pub mod crops;
-//! The training loops, one a model.
-
 pub mod text_audio;
