@@ -14,9 +14,10 @@ pub mod policy;
 pub mod preference;
 pub mod random;
 pub mod reward;
+pub mod rl;
+pub mod stats;
 #[cfg(feature = "model")]
 pub mod sampling;
-pub mod rl;
 pub mod tokens;
 
 pub use error::{Error, Result};

@@ -73,9 +73,6 @@ pub trait Policy {
 
 /// Walks the actions of a batch of clips in generation order: slot after slot, frame after frame.
 pub trait Decoder {
-    /// Number of clips (B).
-    fn clips(&self) -> usize;
-
     /// Logits of the next action, clip after clip: `[clips, codebook]` as rows. Calling it twice without
     /// [`accept`](Self::accept) gives the same numbers.
     ///

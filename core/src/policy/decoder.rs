@@ -161,10 +161,6 @@ impl TensorDecoder {
 }
 
 impl Decoder for TensorDecoder {
-    fn clips(&self) -> usize {
-        self.cursor.clips()
-    }
-
     fn logits(&mut self) -> Result<&[f32]> {
         let (_, slot) = self.cursor.next()?;
         if !self.ready {

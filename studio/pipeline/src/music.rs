@@ -164,8 +164,11 @@ impl Music {
                 }
                 .into());
             }
-            let coarse = int_tensor(streams.iter().map(|s| &s.coarse.ids), &self.device)
-                .reshape([clips.len(), frames, self.interleave.coarse_levels]);
+            let coarse = int_tensor(streams.iter().map(|s| &s.coarse.ids), &self.device).reshape([
+                clips.len(),
+                frames,
+                self.interleave.coarse_levels,
+            ]);
             let codes = match &self.fine {
                 Some(fine) => {
                     let semantic = int_tensor(streams.iter().map(|s| &s.semantic), &self.device)

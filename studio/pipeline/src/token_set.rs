@@ -108,8 +108,7 @@ impl TokenSet {
             let audio: Vec<Vec<f32>> =
                 batch.iter().map(|(clip, start)| corpus.crop(*clip, *start, samples)).collect::<Result<_>>()?;
             let tokens = tokenise_at(&codec, &semantic, &audio, rate_hz)?;
-            let views: Vec<_> =
-                audio.iter().map(|samples| AudioView { samples, sample_rate_hz: rate_hz }).collect();
+            let views: Vec<_> = audio.iter().map(|samples| AudioView { samples, sample_rate_hz: rate_hz }).collect();
             let conditions = text_audio.audio_tokens(&views)?;
             let [_, levels] = conditions.dims();
             let conditions: Vec<u32> = conditions.into_data().iter::<i64>().map(|id| id as u32).collect();

@@ -1,0 +1,14 @@
+//! Alignment: clips are played, judged, and the policy moves towards what the judges prefer, held back by the exact KL
+//! to its reference.
+//!
+//! - [`play`]: captions to clips, as tokens and sound.
+//! - [`judges`]: the rewards of a stage; raw, scaled and total.
+//! - [`learn`]: one step of KL-regularised REINFORCE with a baseline.
+//! - [`measure`]: what is reported on captions that learning never sees.
+//! - [`stage`]: all of it as a [`Training`](crate::training::Training), which the driver runs, stops and resumes.
+
+pub mod judges;
+pub mod learn;
+pub mod measure;
+pub mod play;
+pub mod stage;
