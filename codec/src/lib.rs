@@ -30,11 +30,13 @@ pub mod audio;
 pub mod decode;
 pub mod distance;
 mod error;
+pub mod fine;
 pub mod loudness;
 pub mod mel;
 pub mod neural;
 pub mod opus;
 pub mod resample;
+pub mod semantic;
 pub mod write;
 
 pub use error::{Error, Result};

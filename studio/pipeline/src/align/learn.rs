@@ -1,0 +1,368 @@
+//! One learning step: from clips with their totals to new weights of the policy and of the value network.
+
+use std::ops::Range;
+
+use burn::{
+    module::Module,
+    tensor::{Bool, Device, Int, Tensor, TensorData},
+};
+use musicrl_core::{
+    params::{self, ParamTable},
+    policy::{ConditionPrompt, HierarchicalPolicy, Policy as _, Prompt as _, ValueNetwork, frames_from_tokens},
+    rl::{self, Actions, ChunkLogits, Normalisation, Objective, TokenTerms},
+    sampling::SamplingConfig,
+    tokens::Tokens,
+};
+
+use crate::{
+    Result,
+    optim::{AdamW, Update},
+    recipe::Baseline,
+    training::Metrics,
+};
+
+/// Clips that go through the networks at once: the step's result does not depend on it beyond rounding, its memory does.
+const MICRO_CLIPS: usize = 8;
+
+/// Frames whose logits exist at once.
+const CHUNK_FRAMES: usize = 32;
+
+/// A batch that was played and judged.
+#[derive(Debug)]
+pub struct Judged<'a> {
+    /// What the clips were made for.
+    pub prompt: &'a ConditionPrompt,
+    /// The clips.
+    pub tokens: &'a [Tokens],
+    /// The total reward of each; `None` where a judge could not score it: the clip is left out.
+    pub totals: &'a [Option<f64>],
+}
+
+/// How advantages are made.
+#[derive(Debug, Clone, Copy)]
+pub struct AdvantageRule {
+    /// What is taken from the return.
+    pub baseline: Baseline,
+    /// Clips of the same caption, side by side in the batch.
+    pub clips_per_caption: usize,
+    /// Whether advantages are brought to mean 0 and variance 1.
+    pub whiten: bool,
+}
+
+/// The networks that learn, the one that does not, and the optimisers.
+#[derive(Debug)]
+pub struct Learner {
+    /// The policy, on an autodiff device.
+    pub policy: HierarchicalPolicy,
+    /// The baseline, on an autodiff device; only for [`Baseline::Learned`].
+    pub value: Option<ValueNetwork>,
+    /// What the KL pulls towards, on a plain device.
+    pub reference: HierarchicalPolicy,
+    /// The policy's optimiser.
+    pub policy_optimiser: AdamW,
+    /// The value network's optimiser.
+    pub value_optimiser: Option<AdamW>,
+}
+
+/// Device tensors of some clips of a batch.
+struct Part {
+    prompt: ConditionPrompt,
+    frames: Tensor<3, Int>,
+    mask: Tensor<2, Bool>,
+    returns: Tensor<2>,
+    clips: Vec<usize>,
+}
+
+impl Learner {
+    /// One gradient step of the policy and, with a learned baseline, one of the value network. Metrics:
+    ///
+    /// `kl` (mean over clips of the exact KL summed over the clip, nats), `entropy` (mean nats a token), `log_prob`
+    /// (mean nats a token), `loss`, `advantage_std`, `grad_norm`, `learning_rate`, and of the value network
+    /// `value_loss`, `explained_variance` (of the returns) and `value_grad_norm`; all before the update.
+    ///
+    /// # Errors
+    /// Shapes that disagree, logits that are not finite.
+    pub fn step(
+        &mut self,
+        batch: &Judged<'_>,
+        rule: AdvantageRule,
+        alpha: f64,
+        sampling: &SamplingConfig,
+    ) -> Result<Metrics> {
+        let mut metrics = Metrics::default();
+        let counted = batch.totals.iter().flatten().count();
+        if counted == 0 {
+            return Ok(metrics);
+        }
+        let parts = self.parts(batch, rule)?;
+        let values = self.values(&parts)?;
+        let advantages = advantages(&parts, values.as_deref(), rule)?;
+        let spread = spread(batch, &advantages);
+
+        let objective = Objective { alpha, normalisation: Normalisation::Clips };
+        let mut table = ParamTable::collect(&self.policy);
+        let mut gradient = vec![0.0_f32; table.values().len()];
+        let mut sums = TermSums::default();
+        let mut loss = 0.0;
+        for (part, advantages) in parts.iter().zip(&advantages) {
+            let share = part.counted(batch) as f64 / counted as f64;
+            if share == 0.0 {
+                continue;
+            }
+            let (part_loss, terms, part_gradient) = self.policy_gradient(part, advantages, &objective, sampling)?;
+            loss += share * part_loss;
+            add_scaled(&mut gradient, &part_gradient, share as f32);
+            sums.add(&terms);
+        }
+        let actions = counted * batch.tokens.first().map_or(0, |tokens| tokens.ids.len());
+        metrics.push("kl", sums.kl / counted as f64);
+        metrics.push("entropy", sums.entropy / actions.max(1) as f64);
+        metrics.push("log_prob", sums.log_prob / actions.max(1) as f64);
+        metrics.push("loss", loss);
+        metrics.push("advantage_std", spread);
+        let update = self.policy_optimiser.update(&mut table, &gradient)?;
+        push_update(&mut metrics, "", &update);
+        self.policy = table.apply(self.policy.clone())?;
+
+        if let Some(values) = values {
+            self.value_step(&parts, &values, batch, counted, &mut metrics)?;
+        }
+        Ok(metrics)
+    }
+
+    fn device(&self) -> Device {
+        self.policy.trunk.device()
+    }
+
+    fn parts(&self, batch: &Judged<'_>, rule: AdvantageRule) -> Result<Vec<Part>> {
+        let device = self.device();
+        let layout = self.policy.layout().clone();
+        // Clips of one caption stay together: the leave-one-out baseline looks at all of them.
+        let group = rule.clips_per_caption.max(1);
+        let size = (MICRO_CLIPS / group).max(1) * group;
+        let all: Vec<usize> = (0..batch.tokens.len()).collect();
+        let mut parts = Vec::new();
+        for clips in all.chunks(size) {
+            let tokens: Vec<Tokens> = clips.iter().map(|clip| batch.tokens[*clip].clone()).collect();
+            let frames = frames_from_tokens(&layout, &tokens, &device)?;
+            let actions = tokens.first().map_or(0, |tokens| tokens.ids.len());
+            let counts: Vec<bool> =
+                clips.iter().flat_map(|clip| std::iter::repeat_n(batch.totals[*clip].is_some(), actions)).collect();
+            let totals: Vec<f32> = clips.iter().map(|clip| batch.totals[*clip].unwrap_or(0.0) as f32).collect();
+            let inner = device.clone().inner();
+            let mask = Tensor::<2, Bool>::from_data(TensorData::new(counts, [clips.len(), actions]), &inner);
+            let totals = Tensor::<1>::from_data(TensorData::new(totals, [clips.len()]), &inner);
+            let returns = rl::returns_to_go(&rl::rewards_at_end(&totals, &mask)?, &mask)?;
+            parts.push(Part { prompt: batch.prompt.select(clips)?, frames, mask, returns, clips: clips.to_vec() });
+        }
+        Ok(parts)
+    }
+
+    fn values(&self, parts: &[Part]) -> Result<Option<Vec<Tensor<2>>>> {
+        let Some(value) = &self.value else { return Ok(None) };
+        let value = value.valid();
+        let of = |part: &Part| Ok(value.values(&part.prompt, part.frames.clone().inner())?);
+        parts.iter().map(of).collect::<Result<Vec<_>>>().map(Some)
+    }
+
+    fn policy_gradient(
+        &self,
+        part: &Part,
+        advantages: &Tensor<2>,
+        objective: &Objective,
+        sampling: &SamplingConfig,
+    ) -> Result<(f64, TokenTerms, Vec<f32>)> {
+        let [clips, frames, slots] = part.frames.dims();
+        let hidden = Hidden::of(&self.policy, &part.prompt, part.frames.clone(), sampling)?;
+        let reference = Hidden::of(&self.reference, &part.prompt, part.frames.clone().inner(), sampling)?;
+        let actions =
+            Actions { ids: part.frames.clone().inner(), mask: part.mask.clone().reshape([clips, frames, slots]) };
+        let loss = rl::reinforce_loss_chunked(&actions, advantages, objective, CHUNK_FRAMES, |range| {
+            Ok(ChunkLogits {
+                policy: hidden.shaped(&self.policy, range.clone(), sampling, &actions.ids)?,
+                reference: Some(reference.tempered(&self.reference, range, sampling)?),
+            })
+        })?;
+        let gradients = loss.loss.backward();
+        let value = loss.loss.inner().into_scalar::<f32>();
+        Ok((f64::from(value), loss.terms, params::gradients(&self.policy, &gradients)))
+    }
+
+    fn value_step(
+        &mut self,
+        parts: &[Part],
+        before: &[Tensor<2>],
+        batch: &Judged<'_>,
+        counted: usize,
+        metrics: &mut Metrics,
+    ) -> Result<()> {
+        let (Some(value), Some(optimiser)) = (&self.value, &mut self.value_optimiser) else { return Ok(()) };
+        let mut table = ParamTable::collect(value);
+        let mut gradient = vec![0.0_f32; table.values().len()];
+        let mut total = 0.0;
+        for part in parts {
+            let share = part.counted(batch) as f64 / counted as f64;
+            if share == 0.0 {
+                continue;
+            }
+            let values = value.values(&part.prompt, part.frames.clone())?;
+            let loss = rl::value_loss(&values, &part.returns, &part.mask, Normalisation::Actions)?;
+            let gradients = loss.backward();
+            total += share * f64::from(loss.inner().into_scalar::<f32>());
+            add_scaled(&mut gradient, &params::gradients(value, &gradients), share as f32);
+        }
+        metrics.push("value_loss", total);
+        metrics.push("explained_variance", explained_variance(parts, before));
+        let update = optimiser.update(&mut table, &gradient)?;
+        push_update(metrics, "value_", &update);
+        self.value = Some(table.apply(value.clone())?);
+        Ok(())
+    }
+}
+
+impl Part {
+    fn counted(&self, batch: &Judged<'_>) -> usize {
+        self.clips.iter().filter(|clip| batch.totals[**clip].is_some()).count()
+    }
+}
+
+/// What stands before the heads, with and without condition.
+pub(crate) struct Hidden {
+    conditioned: Tensor<4>,
+    unconditioned: Option<Tensor<4>>,
+}
+
+impl Hidden {
+    pub(crate) fn of(
+        policy: &HierarchicalPolicy,
+        prompt: &ConditionPrompt,
+        frames: Tensor<3, Int>,
+        sampling: &SamplingConfig,
+    ) -> Result<Self> {
+        let unconditioned = match prompt.null().filter(|_| sampling.is_guided()) {
+            Some(null) => Some(policy.hidden(&null, frames.clone())?),
+            None => None,
+        };
+        Ok(Self { conditioned: policy.hidden(prompt, frames)?, unconditioned })
+    }
+
+    /// Logits of some frames of `ids`, as they are sampled.
+    pub(crate) fn shaped(
+        &self,
+        policy: &HierarchicalPolicy,
+        frames: Range<usize>,
+        sampling: &SamplingConfig,
+        ids: &Tensor<3, Int>,
+    ) -> musicrl_core::Result<Tensor<4>> {
+        let (logits, null) = self.heads(policy, frames.clone());
+        sampling.shape(logits, null, &ids.clone().slice_dim(1, frames))
+    }
+
+    /// Logits of a reference: tempered and guided in the same way but not cut off, since an entry that only the
+    /// reference forbids would make the KL infinite.
+    pub(crate) fn tempered(
+        &self,
+        policy: &HierarchicalPolicy,
+        frames: Range<usize>,
+        sampling: &SamplingConfig,
+    ) -> musicrl_core::Result<Tensor<4>> {
+        let (logits, null) = self.heads(policy, frames);
+        sampling.temper(logits, null)
+    }
+
+    fn heads(&self, policy: &HierarchicalPolicy, frames: Range<usize>) -> (Tensor<4>, Option<Tensor<4>>) {
+        let head = |hidden: &Tensor<4>| policy.head(hidden.clone().slice_dim(1, frames.clone()));
+        (head(&self.conditioned), self.unconditioned.as_ref().map(head))
+    }
+}
+
+#[derive(Default)]
+struct TermSums {
+    kl: f64,
+    entropy: f64,
+    log_prob: f64,
+}
+
+impl TermSums {
+    fn add(&mut self, terms: &TokenTerms) {
+        self.kl += sum(&terms.kl);
+        self.entropy += sum(&terms.entropy);
+        self.log_prob += sum(&terms.log_prob);
+    }
+}
+
+fn sum(x: &Tensor<2>) -> f64 {
+    x.clone().inner().into_data().iter::<f64>().sum()
+}
+
+fn add_scaled(sum: &mut [f32], part: &[f32], share: f32) {
+    for (sum, part) in sum.iter_mut().zip(part) {
+        *sum += share * part;
+    }
+}
+
+fn push_update(metrics: &mut Metrics, prefix: &str, update: &Update) {
+    metrics.push(format!("{prefix}grad_norm"), update.grad_norm);
+    metrics.push(format!("{prefix}learning_rate"), update.learning_rate);
+    metrics.push(format!("{prefix}skipped"), f64::from(u8::from(update.skipped)));
+}
+
+fn advantages(parts: &[Part], values: Option<&[Tensor<2>]>, rule: AdvantageRule) -> Result<Vec<Tensor<2>>> {
+    // Means over the batch need the batch: the parts are joined for them and taken apart again.
+    let join = |pick: &dyn Fn(&Part) -> Tensor<2>| Tensor::cat(parts.iter().map(pick).collect(), 0);
+    let returns = join(&|part| part.returns.clone());
+    let mask = Tensor::cat(parts.iter().map(|part| part.mask.clone()).collect(), 0);
+    let mut all = match (rule.baseline, values) {
+        (Baseline::Learned, Some(values)) => rl::value_advantages(&returns, &Tensor::cat(values.to_vec(), 0), &mask)?,
+        (Baseline::LeaveOneOut, _) => rl::leave_one_out_advantages(&returns, &mask, rule.clips_per_caption)?,
+        _ => rl::batch_mean_advantages(&returns, &mask)?,
+    };
+    if rule.whiten {
+        all = rl::whiten(&all, &mask)?;
+    }
+    let mut start = 0;
+    Ok(parts
+        .iter()
+        .map(|part| {
+            let range = start..start + part.clips.len();
+            start = range.end;
+            all.clone().slice_dim(0, range)
+        })
+        .collect())
+}
+
+/// Standard deviation of the counted advantages.
+fn spread(batch: &Judged<'_>, advantages: &[Tensor<2>]) -> f64 {
+    let actions = batch.tokens.first().map_or(1, |tokens| tokens.ids.len());
+    let values: Vec<f64> = advantages
+        .iter()
+        .flat_map(|part| part.clone().into_data().iter::<f64>().collect::<Vec<_>>())
+        .enumerate()
+        .filter(|(at, _)| batch.totals.get(at / actions).is_some_and(Option::is_some))
+        .map(|(_, value)| value)
+        .collect();
+    variance(&values).sqrt()
+}
+
+fn variance(values: &[f64]) -> f64 {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count
+}
+
+/// 1 - Var(G - V) / Var(G) over the counted actions; 0 where the returns do not vary.
+fn explained_variance(parts: &[Part], values: &[Tensor<2>]) -> f64 {
+    let (mut returns, mut errors) = (Vec::new(), Vec::new());
+    for (part, values) in parts.iter().zip(values) {
+        let read = |x: &Tensor<2>| x.clone().into_data().iter::<f64>().collect::<Vec<_>>();
+        let mask: Vec<bool> = part.mask.clone().into_data().iter::<bool>().collect();
+        for ((g, v), counts) in read(&part.returns).into_iter().zip(read(values)).zip(mask) {
+            if counts {
+                returns.push(g);
+                errors.push(g - v);
+            }
+        }
+    }
+    let total = variance(&returns);
+    if total > 0.0 { 1.0 - variance(&errors) / total } else { 0.0 }
+}
