@@ -4,6 +4,7 @@
 pub mod align;
 pub mod bundle;
 pub mod corpus;
+pub mod embedded;
 mod error;
 pub mod estimate;
 pub mod guards;
