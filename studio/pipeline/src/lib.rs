@@ -4,8 +4,8 @@
 pub mod align;
 pub mod bundle;
 pub mod corpus;
-pub mod embedded;
 pub mod demo;
+pub mod embedded;
 mod error;
 pub mod estimate;
 pub mod generate;

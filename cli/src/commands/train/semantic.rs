@@ -34,11 +34,8 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let mut bundle = flags.bundle()?;
     let device = context.backend.device()?;
     let train = CorpusCrops::new(&corpus, Split::Train)?;
-    let held_out = if corpus.split(Split::HeldOut).is_empty() {
-        None
-    } else {
-        Some(CorpusCrops::new(&corpus, Split::HeldOut)?)
-    };
+    let held_out =
+        if corpus.split(Split::HeldOut).is_empty() { None } else { Some(CorpusCrops::new(&corpus, Split::HeldOut)?) };
     let mut training = SemanticTraining::new(config.clone(), train, held_out, recipe.seed, &device)?;
     let out = flags.out("semantic");
     let dir = drive::open(context, &out, &recipe.to_toml()?, recipe.seed)?;
@@ -48,7 +45,9 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let clustered = &finished.clustered;
     let held_out = finished.held_out.as_ref().unwrap_or(clustered);
     let report = flags.finish(part::SEMANTIC, bundle, &out, &outcome)?;
-    Ok(report
-        .fact("clusters_used", "clusters used", held_out.used)
-        .fact("cluster_perplexity", "cluster perplexity", held_out.perplexity))
+    Ok(report.fact("clusters_used", "clusters used", held_out.used).fact(
+        "cluster_perplexity",
+        "cluster perplexity",
+        held_out.perplexity,
+    ))
 }
