@@ -5,6 +5,7 @@ pub mod align;
 pub mod bundle;
 pub mod corpus;
 pub mod demo;
+pub mod embedded;
 mod error;
 pub mod estimate;
 pub mod generate;
