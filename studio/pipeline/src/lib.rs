@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod corpus;
 mod error;
 pub mod estimate;
+pub mod evaluate_codec;
 pub mod guards;
 pub mod optim;
 pub mod recipe;
