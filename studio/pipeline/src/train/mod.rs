@@ -2,3 +2,7 @@
 
 pub mod codec;
 pub mod crops;
+pub mod fine;
+pub mod policy;
+pub mod semantic;
+pub mod text_audio;
