@@ -148,3 +148,9 @@ impl From<musicrl_rewards::Error> for Error {
         }
     }
 }
+
+impl From<musicrl_codec::Error> for Error {
+    fn from(error: musicrl_codec::Error) -> Self {
+        Self::Codec(error.to_string())
+    }
+}
