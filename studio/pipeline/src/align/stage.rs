@@ -8,6 +8,7 @@ use musicrl_core::{
     params::{ParamTable, Storage},
     policy::{HierarchicalPolicy, Policy as _, ValueNetwork},
     random::{Key, Purpose},
+    reward::Score,
     rl::KlController,
 };
 use serde::{Deserialize, Serialize};
@@ -155,7 +156,7 @@ impl<'a> Stage<'a> {
             return Ok(());
         }
         let captions: Vec<&str> = self.evaluation_captions();
-        let (reference, silent) = (&self.learner.reference, Judges(Vec::new()));
+        let (reference, silent) = (&self.learner.reference, Judges::none());
         let measured = measure(reference, reference, self.parts.music, &silent, &captions, &self.settings)?;
         self.progress.base_entropy = measured.metrics().get("entropy").unwrap_or(0.0);
         self.progress.entropy_floor =
@@ -229,20 +230,27 @@ impl Training for Stage<'_> {
         let verdicts = played.judge(judges, &captions, music)?;
 
         let mut metrics = Metrics::default();
-        if let Some(reward) = mean(&verdicts.totals) {
+        if let Some(reward) = mean(&verdicts.total) {
             metrics.push("reward", reward);
         }
-        for ((name, raw), scaled) in verdicts.raw.iter().zip(&verdicts.scaled) {
-            for (kind, scores) in [("reward", raw), ("scaled", scaled)] {
+        for part in &verdicts.parts {
+            for (kind, scores) in [("reward", &part.raw), ("scaled", &part.scaled)] {
                 if let Some(mean) = mean(scores) {
-                    metrics.push(format!("{kind}_{name}"), mean);
+                    metrics.push(format!("{kind}_{}", part.name), mean);
                 }
             }
         }
-        let unscorable = verdicts.totals.iter().filter(|total| total.is_none()).count();
-        metrics.push("unscorable", unscorable as f64);
-        if let Some((_, judge, reason)) = verdicts.unscorable.first() {
-            self.warnings.push(format!("{unscorable} clips could not be scored, the first by `{judge}`: {reason}"));
+        let reasons: Vec<&str> = verdicts
+            .total
+            .iter()
+            .filter_map(|score| match score {
+                Score::Unscorable(reason) => Some(reason.as_str()),
+                Score::Value(_) => None,
+            })
+            .collect();
+        metrics.push("unscorable", reasons.len() as f64);
+        if let Some(reason) = reasons.first() {
+            self.warnings.push(format!("{} clips could not be scored, the first by {reason}", reasons.len()));
         }
         metrics.push("distinct", distinct_share(&played.tokens));
         let alpha = self.progress.controller.alpha();
@@ -253,7 +261,8 @@ impl Training for Stage<'_> {
             clips_per_caption: self.config.clips_per_caption,
             whiten: self.config.whiten,
         };
-        let batch = Judged { prompt: &played.prompt, tokens: &played.tokens, totals: &verdicts.totals };
+        let totals: Vec<Option<f64>> = verdicts.total.iter().map(Score::value).collect();
+        let batch = Judged { prompt: &played.prompt, tokens: &played.tokens, totals: &totals };
         metrics.0.extend(self.learner.step(&batch, rule, alpha, &self.settings.sampling)?.0);
         if let Some(kl) = metrics.get("kl") {
             self.progress.controller.update(kl)?;
