@@ -9,6 +9,7 @@
 //! ```
 
 pub mod etudes;
+pub mod properties;
 pub mod store;
 pub mod summary;
 pub mod writer;
