@@ -1,0 +1,91 @@
+//! Settings of the hierarchical policy: [`HierarchicalPolicyConfig`].
+
+use alloc::{format, string::String};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error, Result,
+    nn::{Attention, FeedForward, TransformerConfig},
+    tokens::TokenLayout,
+};
+
+/// One of the two causal transformers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StackConfig {
+    /// Extent of the vectors between the blocks.
+    pub width: usize,
+    /// Number of blocks.
+    pub layers: usize,
+    /// Attention heads; `width / heads` must be exact and even.
+    pub heads: usize,
+    /// Extent of the feed-forward layer's inside.
+    pub ff_width: usize,
+    /// The feed-forward half of a block.
+    pub feed_forward: FeedForward,
+}
+
+impl StackConfig {
+    /// The same as a causal [`TransformerConfig`].
+    #[must_use]
+    pub fn transformer(&self) -> TransformerConfig {
+        TransformerConfig {
+            width: self.width,
+            layers: self.layers,
+            heads: self.heads,
+            ff_width: self.ff_width,
+            feed_forward: self.feed_forward,
+            attention: Attention::Causal,
+        }
+    }
+}
+
+/// Settings of a [`HierarchicalPolicy`](super::HierarchicalPolicy).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HierarchicalPolicyConfig {
+    /// The slots of a frame.
+    pub layout: TokenLayout,
+    /// The transformer over frames.
+    pub global: StackConfig,
+    /// The transformer over the slots of a frame.
+    pub local: StackConfig,
+    /// Number of condition tokens a clip; 0 for a policy without condition.
+    pub condition_slots: usize,
+    /// Entries of each condition slot's codebook.
+    pub condition_codebook: usize,
+}
+
+impl HierarchicalPolicyConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the field.
+    pub fn validate(&self) -> Result<()> {
+        self.layout.validate()?;
+        self.global.transformer().validate()?;
+        self.local.transformer().validate()?;
+        if self.condition_slots > 0 && self.condition_codebook == 0 {
+            return Err(Error::Config {
+                field: "condition_codebook",
+                expected: format!("at least 1 for {} condition slots", self.condition_slots),
+                got: String::from("0"),
+            });
+        }
+        Ok(())
+    }
+
+    /// First row of each slot in a table that holds the entries of all slots one after the other.
+    pub(super) fn offsets(&self) -> impl Iterator<Item = usize> + '_ {
+        self.layout.slots.iter().scan(0, |next, slot| {
+            let offset = *next;
+            *next += slot.codebook;
+            Some(offset)
+        })
+    }
+
+    /// Entries of all slots together.
+    pub(super) fn entries(&self) -> usize {
+        self.layout.slots.iter().map(|slot| slot.codebook).sum()
+    }
+}

@@ -1,0 +1,165 @@
+//! Generation: [`generate`].
+
+use alloc::{format, vec::Vec};
+
+use super::{SamplingConfig, Shaped};
+use crate::{
+    Error, Result,
+    policy::{Policy, Prompt},
+    random::{Key, Purpose},
+    tokens::Tokens,
+};
+
+/// What to generate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerationRequest {
+    /// How logits become the distribution that is sampled.
+    pub sampling: SamplingConfig,
+    /// Frames a clip (T).
+    pub frames: usize,
+    /// The run's seed.
+    pub seed: u64,
+    /// The step of the run; other steps draw other numbers.
+    pub step: u64,
+    /// Global index of each clip: which random numbers it uses. Independent of how clips are batched.
+    pub clips: Vec<u64>,
+}
+
+impl GenerationRequest {
+    /// Clips numbered on from `first_clip`.
+    #[must_use]
+    pub fn consecutive(
+        sampling: SamplingConfig,
+        frames: usize,
+        (seed, step): (u64, u64),
+        first_clip: u64,
+        clips: usize,
+    ) -> Self {
+        Self { sampling, frames, seed, step, clips: (first_clip..).take(clips).collect() }
+    }
+}
+
+/// A generated clip.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The tokens.
+    pub tokens: Tokens,
+    /// Log-probability of each action under the distribution that was sampled, in generation order.
+    pub log_probabilities: Vec<f32>,
+    /// Entropy in nats of that distribution at each action, in generation order.
+    pub entropies: Vec<f32>,
+}
+
+/// Samples one clip for each prompt. `progress` is told the number of finished frames after each.
+///
+/// The draw of clip `c` at action `t` is `Key::new(seed, Purpose::Sampling).step(step).clip(c).uniform(t)`.
+///
+/// # Errors
+/// [`Error::Config`] for bad settings or guidance without a null condition; [`Error::Shape`] when request and prompt
+/// disagree in the number of clips; [`Error::NonFinite`] for logits that are no distribution, naming clip and action;
+/// and what the policy's decoder reports.
+pub fn generate<P: Policy>(
+    policy: &P,
+    prompt: &P::Prompt,
+    request: &GenerationRequest,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Sample>> {
+    request.sampling.validate()?;
+    let clips = prompt.clips();
+    if request.clips.len() != clips {
+        return Err(Error::Shape {
+            what: "clip indices",
+            expected: format!("[{clips}]"),
+            got: format!("[{}]", request.clips.len()),
+        });
+    }
+    if clips == 0 || request.frames == 0 {
+        let nothing = |_| Sample {
+            tokens: Tokens { ids: Vec::new(), frames: 0, slots: policy.layout().slots_per_frame() },
+            log_probabilities: Vec::new(),
+            entropies: Vec::new(),
+        };
+        return Ok((0..clips).map(nothing).collect());
+    }
+    let slots = policy.layout().slots_per_frame();
+    let codebook = policy.layout().codebook_max();
+    let mut decoder = policy.decoder(prompt, request.frames)?;
+    let mut null = match request.sampling.null_prompt(prompt)? {
+        Some(null) => Some(policy.decoder(&null, request.frames)?),
+        None => None,
+    };
+
+    let actions = request.frames * slots;
+    let blank = |_| Drawn {
+        ids: Vec::with_capacity(actions),
+        log_probabilities: Vec::with_capacity(actions),
+        entropies: Vec::with_capacity(actions),
+    };
+    let mut drawn: Vec<Drawn> = (0..clips).map(blank).collect();
+    let key = Key::new(request.seed, Purpose::Sampling).step(request.step);
+    let mut shaped = Shaped::default();
+    let mut tokens = Vec::with_capacity(clips);
+    for action in 0..actions {
+        let slot = policy.layout().slots[action % slots].codebook;
+        let logits = decoder.logits()?;
+        let null_logits = match &mut null {
+            Some(null) => Some(null.logits()?),
+            None => None,
+        };
+        if logits.len() != clips * codebook {
+            return Err(Error::Shape {
+                what: "a decoder's logits",
+                expected: format!("[{clips}, {codebook}]"),
+                got: format!("{} values", logits.len()),
+            });
+        }
+        tokens.clear();
+        for (clip, drawn) in drawn.iter_mut().enumerate() {
+            // Only the slot's own entries: padding cannot be drawn whatever it holds.
+            let row = clip * codebook..clip * codebook + slot;
+            let null_row = null_logits.and_then(|null| null.get(row.clone()));
+            shaped.shape(&request.sampling, &logits[row], null_row).map_err(|error| locate(error, clip, action))?;
+            let id = shaped.draw(key.clip(request.clips[clip]).uniform(action as u64));
+            drawn.push(&shaped, id);
+            tokens.push(id as u32);
+        }
+        decoder.accept(&tokens)?;
+        if let Some(null) = &mut null {
+            null.accept(&tokens)?;
+        }
+        if (action + 1) % slots == 0 {
+            progress((action + 1) / slots);
+        }
+    }
+    drawn.into_iter().map(|drawn| drawn.finish(slots)).collect()
+}
+
+/// A clip under way.
+struct Drawn {
+    ids: Vec<u32>,
+    log_probabilities: Vec<f32>,
+    entropies: Vec<f32>,
+}
+
+impl Drawn {
+    fn push(&mut self, shaped: &Shaped, id: usize) {
+        self.ids.push(id as u32);
+        self.log_probabilities.push(shaped.log_probability(id) as f32);
+        self.entropies.push(shaped.entropy() as f32);
+    }
+
+    fn finish(self, slots: usize) -> Result<Sample> {
+        let tokens = Tokens::new(self.ids, slots)?;
+        Ok(Sample { tokens, log_probabilities: self.log_probabilities, entropies: self.entropies })
+    }
+}
+
+/// Says where in the batch a row was bad.
+fn locate(error: Error, clip: usize, action: usize) -> Error {
+    match error {
+        Error::NonFinite { what, at } => {
+            Error::NonFinite { what, at: format!("{at}, clip {clip} of the batch, action {action}") }
+        }
+        other => other,
+    }
+}
