@@ -57,6 +57,13 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
+    /// A statistic that these data do not define.
+    Undefined {
+        /// Which statistic.
+        what: &'static str,
+        /// Why there is none.
+        reason: String,
+    },
     /// Bytes that should be a safetensors file are not.
     Format {
         /// What the bytes should have been.
@@ -81,6 +88,7 @@ impl fmt::Display for Error {
             Self::NonFinite { what, at } => write!(f, "{what} is not finite at {at}"),
             Self::Weights { tensor, expected, got } => write!(f, "weight `{tensor}`: expected {expected}, got {got}"),
             Self::Reward { name, reason } => write!(f, "reward `{name}` failed: {reason}"),
+            Self::Undefined { what, reason } => write!(f, "{what} is undefined: {reason}"),
             Self::Format { expected, got } => write!(f, "expected {expected}: {got}"),
         }
     }

@@ -11,11 +11,13 @@ pub mod nn;
 pub mod params;
 #[cfg(feature = "model")]
 pub mod policy;
+pub mod preference;
 pub mod random;
 pub mod reward;
 pub mod rl;
 #[cfg(feature = "model")]
 pub mod sampling;
+pub mod stats;
 pub mod tokens;
 
 pub use error::{Error, Result};

@@ -38,10 +38,15 @@ pub mod codec;
 pub mod config;
 pub mod conv;
 pub mod decoder;
+pub mod discriminator;
 pub mod encoder;
+pub mod loss;
 pub mod quantiser;
 pub mod spectrum;
 pub mod track;
 
 pub use codec::NeuralCodec;
 pub use config::{Activation, CodecConfig, QuantiserConfig, WaveKernels};
+pub use discriminator::{Discriminator, DiscriminatorConfig};
+pub use loss::{SpectralLoss, SpectralLossConfig};
+pub use track::TrackCodes;

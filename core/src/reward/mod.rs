@@ -1,78 +1,52 @@
-//! What a reward is: a judge that gives each clip of a batch a finite number, or says why it cannot.
+//! What a reward is: a judge that gives each clip of a batch a finite number, or says why it cannot; and how judges are
+//! combined.
+//!
+//! - [`Reward`], [`Clip`], [`Score`]: the contract.
+//! - [`Windowed`]: scores parts of a clip and averages (three equal segments; the first and the last two thirds).
+//! - [`Scaled`]: maps a range to another ([`RangeMap`], e.g. 1-5 to 0-1) and clips ([`Bounds`]).
+//! - [`WeightedSum`]: several judges; its [`SumReport`] has every judge's raw and scaled scores and the total.
+//!
+//! A clip that cannot be scored stays so through every combinator, with the reason; it never becomes a number.
+//!
+//! ```
+//! use musicrl_core::{Result, reward::*};
+//!
+//! /// How much of a clip's first slot is token 0.
+//! struct Zeros;
+//!
+//! impl Reward for Zeros {
+//!     fn name(&self) -> &str {
+//!         "zeros"
+//!     }
+//!     fn hears_audio(&self) -> bool {
+//!         false
+//!     }
+//!     fn score(&self, clips: &[Clip<'_>]) -> Result<Vec<Score>> {
+//!         Ok(clips
+//!             .iter()
+//!             .map(|clip| {
+//!                 let zeros = clip.tokens.ids.iter().filter(|id| **id == 0).count();
+//!                 Score::Value(zeros as f64 / clip.tokens.ids.len() as f64)
+//!             })
+//!             .collect())
+//!     }
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let windows = Windowed::new(Zeros, Windows::Segments { count: 2 })?;
+//! let tokens = TokensView { ids: &[0, 0, 0, 5], slots: 1 };
+//! let clip = Clip { caption: "", tokens, audio: None };
+//! assert_eq!(windows.score(&[clip])?, [Score::Value(0.75)]);
+//! # Ok(())
+//! # }
+//! ```
 
-use alloc::{string::String, vec::Vec};
+mod judge;
+mod scale;
+mod sum;
+mod windows;
 
-use crate::Result;
-
-/// Mono audio with its rate.
-#[derive(Debug, Clone, Copy)]
-pub struct AudioView<'a> {
-    /// Samples, nominally in [-1, 1].
-    pub samples: &'a [f32],
-    /// Samples a second.
-    pub sample_rate_hz: u32,
-}
-
-/// A clip's tokens, frame after frame.
-#[derive(Debug, Clone, Copy)]
-pub struct TokensView<'a> {
-    /// `frames * slots` ids, the slots of a frame side by side.
-    pub ids: &'a [u32],
-    /// Tokens inside a frame (K).
-    pub slots: usize,
-}
-
-impl TokensView<'_> {
-    /// Number of frames (T).
-    #[must_use]
-    pub fn frames(&self) -> usize {
-        self.ids.len().checked_div(self.slots).unwrap_or(0)
-    }
-}
-
-/// One clip as a judge sees it.
-#[derive(Debug, Clone, Copy)]
-pub struct Clip<'a> {
-    /// The text that the clip was made for.
-    pub caption: &'a str,
-    /// The policy's tokens.
-    pub tokens: TokensView<'a>,
-    /// The sound; present when [`Reward::hears_audio`] says that the judge needs it.
-    pub audio: Option<AudioView<'a>>,
-}
-
-/// A judge's answer for one clip.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Score {
-    /// A finite number.
-    Value(f64),
-    /// The clip cannot be scored, and why. It is counted and left out of the objective; it never becomes a number.
-    Unscorable(String),
-}
-
-impl Score {
-    /// The number, if there is one.
-    #[must_use]
-    pub fn value(&self) -> Option<f64> {
-        match self {
-            Self::Value(value) => Some(*value),
-            Self::Unscorable(_) => None,
-        }
-    }
-}
-
-/// A judge of clips. Rewards are raw here; scaling, windows, clipping and sums are combinators.
-pub trait Reward {
-    /// The name under which the reward is logged and named in recipes.
-    fn name(&self) -> &str;
-
-    /// Whether [`Clip::audio`] must be present.
-    fn hears_audio(&self) -> bool;
-
-    /// Scores a batch: one [`Score`] a clip, in order, every value finite.
-    ///
-    /// # Errors
-    /// When the judge as a whole failed (a broken model, a dead process). A clip that it cannot judge is
-    /// [`Score::Unscorable`], not an error.
-    fn score(&self, clips: &[Clip<'_>]) -> Result<Vec<Score>>;
-}
+pub use judge::{AudioView, Clip, Reward, Score, TokensView, score_checked};
+pub use scale::{Bounds, RangeMap, Scale, Scaled};
+pub use sum::{Part, PartReport, SumReport, WeightedSum};
+pub use windows::{Windowed, Windows};

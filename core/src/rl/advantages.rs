@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub fn value_advantages(returns: &Tensor<2>, values: &Tensor<2>, mask: &Tensor<2, Bool>) -> Result<Tensor<2>> {
     same("values", returns.dims(), values.dims())?;
     same("mask", returns.dims(), mask.dims())?;
-    Ok(counted(returns.clone().inner() - values.clone().inner(), mask))
+    Ok(counted(returns.clone().inner() - values.clone().inner().cast(returns.dtype()), mask))
 }
 
 /// A_i = G_i less the mean return of the *other* counted clips of its group at the same action (Kool et al., "Buy 4

@@ -102,7 +102,7 @@ pub fn exact_kl(policy: &Tensor<3>, reference: &Tensor<3>, mask: &Tensor<2, Bool
     let dims @ [clips, actions, _] = policy.dims();
     same("reference log-probabilities", dims, reference.dims())?;
     same("mask", [clips, actions], mask.dims())?;
-    let ratio = policy.clone() - reference.clone();
+    let ratio = policy.clone() - reference.clone().cast(policy.dtype());
     let kl = counted((policy.clone().exp() * ratio).sum_dim(2).reshape([clips, actions]), mask);
     check_each("KL (a token that only the reference forbids)", &kl, |kl| kl < BEYOND)?;
     Ok(kl)

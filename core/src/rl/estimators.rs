@@ -15,7 +15,7 @@ use crate::Result;
 /// [`Error::Shape`](crate::Error::Shape) when the two differ.
 pub fn k1(log_prob: &Tensor<2>, reference_log_prob: &Tensor<2>) -> Result<Tensor<2>> {
     same("reference log-probabilities", log_prob.dims(), reference_log_prob.dims())?;
-    Ok(log_prob.clone() - reference_log_prob.clone())
+    Ok(log_prob.clone() - reference_log_prob.clone().cast(log_prob.dtype()))
 }
 
 /// k2 = k1^2 / 2: biased, low variance.

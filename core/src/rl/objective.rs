@@ -37,11 +37,11 @@ pub fn reinforce_loss(
     same("KL", dims, kl.dims())?;
     same("advantages", dims, advantages.dims())?;
     same("mask", dims, mask.dims())?;
-    let advantages = counted(advantages.clone().inner(), mask);
+    let advantages = counted(advantages.clone().inner().cast(log_prob.dtype()), mask);
     check_each("advantage", &advantages, f64::is_finite)?;
     let divisor = objective.normalisation.divisor(&read_mask(mask), actions);
     let reward = (counted(log_prob.clone(), mask) * advantages).sum();
-    let pull = counted(kl.clone(), mask).sum();
+    let pull = counted(kl.clone().cast(log_prob.dtype()), mask).sum();
     Ok(reward * (-(1.0 - objective.alpha) / divisor) + pull * (objective.alpha / divisor))
 }
 
@@ -66,7 +66,7 @@ pub fn value_loss(
     not_empty("values", dims)?;
     same("returns", dims, returns.dims())?;
     same("mask", dims, mask.dims())?;
-    let error = counted(values.clone(), mask) - counted(returns.clone().inner(), mask);
+    let error = counted(values.clone(), mask) - counted(returns.clone().inner().cast(values.dtype()), mask);
     check_each("value less return", &error, f64::is_finite)?;
     let divisor = normalisation.divisor(&read_mask(mask), actions);
     Ok(error.square().sum() / divisor)

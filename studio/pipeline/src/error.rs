@@ -136,3 +136,21 @@ impl From<musicrl_core::Error> for Error {
         Self::Core(error)
     }
 }
+
+impl From<musicrl_rewards::Error> for Error {
+    fn from(error: musicrl_rewards::Error) -> Self {
+        match error {
+            musicrl_rewards::Error::Core(error) => Self::Core(error),
+            musicrl_rewards::Error::Config { field, expected, got } => {
+                Self::Config { field: field.into(), expected, got }
+            }
+            other => Self::Codec(other.to_string()),
+        }
+    }
+}
+
+impl From<musicrl_codec::Error> for Error {
+    fn from(error: musicrl_codec::Error) -> Self {
+        Self::Codec(error.to_string())
+    }
+}

@@ -1,14 +1,20 @@
 //! Recipes, corpora, training loops, checkpoints, evaluation.
 #![forbid(unsafe_code)]
 
+pub mod align;
 pub mod bundle;
 pub mod corpus;
+pub mod demo;
 mod error;
 pub mod estimate;
+pub mod generate;
 pub mod guards;
+pub mod music;
 pub mod optim;
 pub mod recipe;
 pub mod run;
+pub mod token_set;
+pub mod train;
 pub mod training;
 
 pub use error::{Error, Result};

@@ -19,8 +19,19 @@ impl Positives {
     /// identity that the data knows.
     #[must_use]
     pub fn from_groups<T: PartialEq>(groups: &[T]) -> Self {
-        let belongs = groups.iter().flat_map(|a| groups.iter().map(move |b| a == b)).collect();
-        Self { pairs: groups.len(), belongs }
+        Self::from_relation(groups.len(), |i, j| groups[i] == groups[j])
+    }
+
+    /// Pairs `i` and `j` belong together when `related(i, j)` or `related(j, i)`; a pair always belongs to itself.
+    #[must_use]
+    pub fn from_relation(pairs: usize, related: impl Fn(usize, usize) -> bool) -> Self {
+        let mut belongs = vec![false; pairs * pairs];
+        for i in 0..pairs {
+            for j in 0..pairs {
+                belongs[i * pairs + j] = i == j || related(i, j) || related(j, i);
+            }
+        }
+        Self { pairs, belongs }
     }
 
     /// Number of pairs (n).

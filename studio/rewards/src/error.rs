@@ -33,8 +33,8 @@ pub enum Error {
     },
     /// Weights, shapes or numbers that `musicrl-core` refused.
     Core(musicrl_core::Error),
-    /// Audio or settings that `musicrl-codec` refused, in its words.
-    Codec(String),
+    /// Settings or audio that `musicrl-codec` refused.
+    Codec(musicrl_codec::Error),
 }
 
 /// `Result` with this crate's [`Error`].
@@ -47,7 +47,7 @@ impl fmt::Display for Error {
             Self::Shape { what, expected, got } => write!(f, "{what}: expected {expected}, got {got}"),
             Self::Audio { expected, got } => write!(f, "expected {expected}, got {got}"),
             Self::Core(error) => error.fmt(f),
-            Self::Codec(reason) => f.write_str(reason),
+            Self::Codec(error) => error.fmt(f),
         }
     }
 }
@@ -56,6 +56,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Core(error) => Some(error),
+            Self::Codec(error) => Some(error),
             _ => None,
         }
     }
@@ -64,5 +65,11 @@ impl std::error::Error for Error {
 impl From<musicrl_core::Error> for Error {
     fn from(error: musicrl_core::Error) -> Self {
         Self::Core(error)
+    }
+}
+
+impl From<musicrl_codec::Error> for Error {
+    fn from(error: musicrl_codec::Error) -> Self {
+        Self::Codec(error)
     }
 }

@@ -6,6 +6,8 @@ use burn::{
 };
 use musicrl_core::{
     nn::{Attention, FeedForward, TransformerConfig},
+    params::reinitialise,
+    random::{Key, Purpose},
     reward::AudioView,
 };
 use serde::{Deserialize, Serialize};
@@ -145,13 +147,23 @@ impl TextAudioConfig {
             }
         }
         if self.window_frames() == 0 {
-            let expected = format!("long enough for {} frames of {} samples", self.stack_frames, self.front_end.hop_samples);
+            let expected =
+                format!("long enough for {} frames of {} samples", self.stack_frames, self.front_end.hop_samples);
             return Err(Error::Config { field: "window_seconds", expected, got: self.window_seconds.to_string() });
         }
         Ok(())
     }
 
-    /// The model, its matrices zero: [`musicrl_core::params::reinitialise`] gives them first values, or a file its own.
+    /// The model with first values by seed, to be trained; its quantiser is zero until it is fitted.
+    ///
+    /// # Errors
+    /// As [`TextAudioConfig::validate`].
+    pub fn init_seeded(&self, seed: u64, device: &Device) -> Result<TextAudioModel> {
+        let model = reinitialise(self.init(device)?, Key::new(seed, Purpose::Init));
+        Ok(TextAudioModel { quantiser: self.quantiser.init(self.dim, device)?, ..model })
+    }
+
+    /// The model with zero weights: a place to load a file into.
     ///
     /// # Errors
     /// As [`TextAudioConfig::validate`].
@@ -165,6 +177,7 @@ impl TextAudioConfig {
             log_inverse_temperature: Param::from_tensor(Tensor::from_data([-self.temperature.ln() as f32], device)),
             quantiser: self.quantiser.init(self.dim, device)?,
             tokeniser,
+            quantiser_config: self.quantiser.clone(),
             front_end: self.front_end.init()?,
             window_frames: self.window_frames(),
             log_inverse_temperature_max: -self.temperature_min.ln(),
@@ -181,6 +194,8 @@ pub struct TextAudioModel {
     quantiser: EmbeddingQuantiser,
     #[module(skip)]
     tokeniser: TextTokeniser,
+    #[module(skip)]
+    quantiser_config: EmbeddingQuantiserConfig,
     #[module(skip)]
     front_end: FrontEnd,
     window_frames: usize,
@@ -216,6 +231,12 @@ impl TextAudioModel {
     #[must_use]
     pub fn quantiser(&self) -> &EmbeddingQuantiser {
         &self.quantiser
+    }
+
+    /// How the quantiser is fitted.
+    #[must_use]
+    pub fn quantiser_config(&self) -> &EmbeddingQuantiserConfig {
+        &self.quantiser_config
     }
 
     /// The same model with a fitted quantiser.
@@ -386,5 +407,151 @@ impl TextAudioModel {
         let text = self.embed_words(captions);
         let loss = info_nce(audio.clone(), text.clone(), self.inverse_temperature(), positives)?;
         Ok((loss, audio, text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use musicrl_core::params::{ParamTable, Storage};
+
+    use super::*;
+
+    fn floats(tensor: Tensor<2>) -> Vec<f32> {
+        tensor.into_data().try_to_vec::<f32>().unwrap()
+    }
+
+    fn noise(seed: u64, samples: usize) -> Vec<f32> {
+        let mut stream = Key::new(seed, Purpose::Test).stream();
+        (0..samples).map(|_| (0.1 * stream.normal()) as f32).collect()
+    }
+
+    #[test]
+    fn presets_are_valid_and_of_the_promised_size() {
+        let parameters = |config: &TextAudioConfig| {
+            config.validate().unwrap();
+            ParamTable::collect(&config.init(&Device::flex()).unwrap()).values().len()
+        };
+        let base = parameters(&TextAudioConfig::base());
+        assert!((300_000..600_000).contains(&base), "{base}");
+        let small = parameters(&TextAudioConfig::small());
+        assert!((1_000_000..3_000_000).contains(&small), "{small}");
+        TextAudioConfig::published().validate().unwrap();
+    }
+
+    #[test]
+    fn embeddings_have_unit_length_and_prompts_of_any_kind_have_one() {
+        let model = TextAudioConfig::base().init_seeded(1, &Device::flex()).unwrap();
+        let long = "word ".repeat(10_000);
+        let rows = floats(model.embed_text(&["", "\u{0}\u{7}", "a piano", &long, "静かなピアノ"]));
+        for row in rows.chunks(model.dim()) {
+            let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+            assert!((norm - 1.0).abs() < 1e-3, "{norm}");
+        }
+        // Padding by longer captions beside it changes a caption by rounding at most.
+        let alone = floats(model.embed_text(&["a piano"]));
+        for (a, b) in alone.iter().zip(&rows[2 * model.dim()..]) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+        assert_eq!(model.embed_text(&[]).dims(), [0, 64]);
+    }
+
+    #[test]
+    fn a_clip_is_the_normalised_mean_of_its_windows() {
+        let model = TextAudioConfig::base().init_seeded(1, &Device::flex()).unwrap();
+        let samples = noise(1, 102_400);
+        let view = AudioView { samples: &samples, sample_rate_hz: 16_000 };
+        let windows = model.embed_features(&model.front_end().features(view).unwrap()).unwrap();
+        assert_eq!(windows.dims(), [3, 64]);
+        let mean: Vec<f32> = floats(windows.mean_dim(0));
+        let norm = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let clip = floats(model.embed_clips(&[view]).unwrap());
+        for (a, b) in clip.iter().zip(mean) {
+            assert!((a - b / norm).abs() < 1e-5, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_clip_does_not_depend_on_the_batch() {
+        let model = TextAudioConfig::base().init_seeded(1, &Device::flex()).unwrap();
+        let samples: Vec<Vec<f32>> = [102_400, 40_000, 150_000].iter().map(|n| noise(*n as u64, *n)).collect();
+        let views: Vec<AudioView<'_>> =
+            samples.iter().map(|samples| AudioView { samples, sample_rate_hz: 16_000 }).collect();
+        let together = floats(model.embed_clips(&views).unwrap());
+        for (view, row) in views.iter().zip(together.chunks(64)) {
+            assert_eq!(floats(model.embed_clips(&[*view]).unwrap()), row);
+        }
+    }
+
+    #[test]
+    fn the_loss_has_a_gradient_for_every_tower_and_none_for_the_quantiser() {
+        let device = Device::flex().autodiff();
+        let model = TextAudioConfig::base().init_seeded(1, &device).unwrap();
+        let table = ParamTable::collect(&model);
+        let frames = model.window_frames();
+        let mut stream = Key::new(1, Purpose::Test).stream();
+        let values: Vec<f32> = (0..3 * frames * 80).map(|_| stream.normal() as f32).collect();
+        let features = Tensor::from_data(TensorData::new(values, [3, frames, 80]), &device);
+        let words: Vec<Vec<Word>> =
+            ["a calm piano", "loud drums", "two flutes"].iter().map(|c| model.tokeniser().tokenise(c)).collect();
+        let (loss, ..) = model.loss(features, &words, &Positives::from_groups(&[0, 1, 2])).unwrap();
+        let grads = musicrl_core::params::gradients(&model, &loss.backward());
+        for entry in table.entries() {
+            let moves = grads[entry.range()].iter().any(|grad| *grad != 0.0);
+            assert_eq!(moves, entry.trainable, "{}", entry.name);
+            assert_eq!(entry.trainable, !entry.name.starts_with("quantiser"), "{}", entry.name);
+            assert!(grads[entry.range()].iter().all(|grad| grad.is_finite()), "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn weights_survive_a_file_and_tokens_come_of_both_modalities() {
+        let device = Device::flex();
+        let config = TextAudioConfig::base();
+        let model = config.init_seeded(1, &device).unwrap();
+        let captions: Vec<String> = (0..80).map(|i| format!("caption number {i}")).collect();
+        let captions: Vec<&str> = captions.iter().map(String::as_str).collect();
+        let text = model.embed_text(&captions);
+        let quantiser = model.quantiser_config().fit(text.clone(), text, 1).unwrap();
+        let model = model.with_quantiser(quantiser).unwrap();
+        let bytes = ParamTable::collect(&model).to_safetensors(Storage::F32).unwrap();
+        let empty = config.init(&device).unwrap();
+        let loaded = ParamTable::collect(&empty).read_safetensors(&bytes).unwrap().apply(empty).unwrap();
+        let tokens = |model: &TextAudioModel| {
+            let tokens = model.text_tokens(&captions[..9]).unwrap();
+            assert_eq!(tokens.dims(), [9, 6]);
+            tokens.into_data()
+        };
+        assert_eq!(tokens(&loaded), tokens(&model));
+        let samples = noise(1, 102_400);
+        let audio = model.audio_tokens(&[AudioView { samples: &samples, sample_rate_hz: 16_000 }]).unwrap();
+        assert_eq!(audio.dims(), [1, 6]);
+        assert!(model.text_tokens(&[]).is_err());
+    }
+
+    #[test]
+    fn bad_settings_and_input_are_named() {
+        let base = TextAudioConfig::base;
+        let cases = [
+            (TextAudioConfig { stack_frames: 0, ..base() }, "stack_frames"),
+            (TextAudioConfig { dim: 0, ..base() }, "dim"),
+            (TextAudioConfig { window_seconds: 0.06, ..base() }, "window_seconds"),
+            (TextAudioConfig { window_seconds: f64::NAN, ..base() }, "window_seconds"),
+            (TextAudioConfig { temperature: 0.05, ..base() }, "temperature"),
+            (TextAudioConfig { temperature_min: 0.0, ..base() }, "temperature_min"),
+            (TextAudioConfig { audio: transformer(96, 2, 5, 8), ..base() }, "heads"),
+            (
+                TextAudioConfig { text: TransformerConfig { attention: Attention::Causal, ..base().text }, ..base() },
+                "text.attention",
+            ),
+        ];
+        for (config, field) in cases {
+            let error = config.init(&Device::flex()).unwrap_err().to_string();
+            assert!(error.contains(field), "{error} without {field}");
+        }
+        let model = base().init(&Device::flex()).unwrap();
+        let error = model.embed_windows(Tensor::zeros([1, 3, 80], &Device::flex())).unwrap_err().to_string();
+        assert!(error.contains("104, 80"), "{error}");
+        let short = AudioView { samples: &[0.1; 16_000], sample_rate_hz: 16_000 };
+        assert!(model.embed_clips(&[short]).unwrap_err().to_string().contains("2.080 s"));
     }
 }

@@ -71,9 +71,9 @@ impl EmbeddingQuantiserConfig {
             return Err(Error::Config { field: "dim", expected: "1 or more".into(), got: "0".into() });
         }
         Ok(EmbeddingQuantiser {
-            codebooks: Param::from_tensor(Tensor::zeros([self.levels, self.entries, dim], device)),
-            audio_mean: Param::from_tensor(Tensor::zeros([1, dim], device)),
-            text_mean: Param::from_tensor(Tensor::zeros([1, dim], device)),
+            codebooks: fixed(Tensor::zeros([self.levels, self.entries, dim], device)),
+            audio_mean: fixed(Tensor::zeros([1, dim], device)),
+            text_mean: fixed(Tensor::zeros([1, dim], device)),
         })
     }
 
@@ -122,11 +122,16 @@ impl EmbeddingQuantiserConfig {
             codebooks.extend(codebook);
         }
         let shape = [self.levels, self.entries, dim];
-        quantiser.codebooks = Param::from_tensor(Tensor::from_data(TensorData::new(codebooks, shape), &device));
-        quantiser.audio_mean = Param::from_tensor(audio_mean);
-        quantiser.text_mean = Param::from_tensor(text_mean);
+        quantiser.codebooks = fixed(Tensor::from_data(TensorData::new(codebooks, shape), &device));
+        quantiser.audio_mean = fixed(audio_mean);
+        quantiser.text_mean = fixed(text_mean);
         Ok(quantiser)
     }
+}
+
+/// A parameter that no optimiser moves: it is stored with the weights, and fitted rather than learnt.
+fn fixed<const D: usize>(tensor: Tensor<D>) -> Param<Tensor<D>> {
+    Param::from_tensor(tensor).set_require_grad(false)
 }
 
 /// One level: the nearest entries and what they leave over.

@@ -1,5 +1,7 @@
 //! One learning step: from clips with their totals to new weights of the policy and of the value network.
 
+use std::ops::Range;
+
 use burn::{
     module::Module,
     tensor::{Bool, Device, Int, Tensor, TensorData},
@@ -173,14 +175,12 @@ impl Learner {
         let [clips, frames, slots] = part.frames.dims();
         let hidden = Hidden::of(&self.policy, &part.prompt, part.frames.clone(), sampling)?;
         let reference = Hidden::of(&self.reference, &part.prompt, part.frames.clone().inner(), sampling)?;
-        let actions = Actions {
-            ids: part.frames.clone().inner(),
-            mask: part.mask.clone().reshape([clips, frames, slots]),
-        };
+        let actions =
+            Actions { ids: part.frames.clone().inner(), mask: part.mask.clone().reshape([clips, frames, slots]) };
         let loss = rl::reinforce_loss_chunked(&actions, advantages, objective, CHUNK_FRAMES, |range| {
             Ok(ChunkLogits {
-                policy: hidden.logits(&self.policy, range.clone(), sampling, true)?,
-                reference: Some(reference.logits(&self.reference, range, sampling, false)?),
+                policy: hidden.shaped(&self.policy, range.clone(), sampling, &actions.ids)?,
+                reference: Some(reference.tempered(&self.reference, range, sampling)?),
             })
         })?;
         let gradients = loss.loss.backward();
@@ -239,27 +239,40 @@ impl Hidden {
         frames: Tensor<3, Int>,
         sampling: &SamplingConfig,
     ) -> Result<Self> {
-        let unconditioned = match prompt.null().filter(|_| sampling.guides()) {
+        let unconditioned = match prompt.null().filter(|_| sampling.is_guided()) {
             Some(null) => Some(policy.hidden(&null, frames.clone())?),
             None => None,
         };
         Ok(Self { conditioned: policy.hidden(prompt, frames)?, unconditioned })
     }
 
-    /// Logits of some frames as they are sampled. The reference is tempered and guided in the same way but not
-    /// truncated: an entry that only it forbids would make the KL infinite.
-    pub(crate) fn logits(
+    /// Logits of some frames of `ids`, as they are sampled.
+    pub(crate) fn shaped(
         &self,
         policy: &HierarchicalPolicy,
-        frames: std::ops::Range<usize>,
+        frames: Range<usize>,
         sampling: &SamplingConfig,
-        truncate: bool,
+        ids: &Tensor<3, Int>,
     ) -> musicrl_core::Result<Tensor<4>> {
+        let (logits, null) = self.heads(policy, frames.clone());
+        sampling.shape(logits, null, &ids.clone().slice_dim(1, frames))
+    }
+
+    /// Logits of a reference: tempered and guided in the same way but not cut off, since an entry that only the
+    /// reference forbids would make the KL infinite.
+    pub(crate) fn tempered(
+        &self,
+        policy: &HierarchicalPolicy,
+        frames: Range<usize>,
+        sampling: &SamplingConfig,
+    ) -> musicrl_core::Result<Tensor<4>> {
+        let (logits, null) = self.heads(policy, frames);
+        sampling.temper(logits, null)
+    }
+
+    fn heads(&self, policy: &HierarchicalPolicy, frames: Range<usize>) -> (Tensor<4>, Option<Tensor<4>>) {
         let head = |hidden: &Tensor<4>| policy.head(hidden.clone().slice_dim(1, frames.clone()));
-        let conditioned = head(&self.conditioned);
-        let unconditioned = self.unconditioned.as_ref().map(head);
-        let sampling = if truncate { *sampling } else { SamplingConfig { top_k: 0, top_p: 1.0, ..*sampling } };
-        sampling.shape(conditioned, unconditioned)
+        (head(&self.conditioned), self.unconditioned.as_ref().map(head))
     }
 }
 
@@ -300,9 +313,7 @@ fn advantages(parts: &[Part], values: Option<&[Tensor<2>]>, rule: AdvantageRule)
     let returns = join(&|part| part.returns.clone());
     let mask = Tensor::cat(parts.iter().map(|part| part.mask.clone()).collect(), 0);
     let mut all = match (rule.baseline, values) {
-        (Baseline::Learned, Some(values)) => {
-            rl::value_advantages(&returns, &Tensor::cat(values.to_vec(), 0), &mask)?
-        }
+        (Baseline::Learned, Some(values)) => rl::value_advantages(&returns, &Tensor::cat(values.to_vec(), 0), &mask)?,
         (Baseline::LeaveOneOut, _) => rl::leave_one_out_advantages(&returns, &mask, rule.clips_per_caption)?,
         _ => rl::batch_mean_advantages(&returns, &mask)?,
     };

@@ -8,10 +8,13 @@
 //! audio/*.wav    mono, 16 bits
 //! ```
 
+pub mod import;
+pub mod etudes;
 pub mod store;
 pub mod summary;
 pub mod writer;
 
+pub use etudes::{Etudes, EtudesConfig, caption_bank, write_etudes};
 pub use store::{Clip, Corpus, CorpusInfo, Split};
 pub use summary::{SplitSummary, Summary};
 pub use writer::{CorpusWriter, NewClip};

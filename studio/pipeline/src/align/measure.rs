@@ -1,0 +1,116 @@
+//! Measuring a policy on captions that learning never sees.
+
+use burn::tensor::{Bool, Tensor};
+use musicrl_core::{
+    policy::{HierarchicalPolicy, Policy as _, Prompt as _, frames_from_tokens},
+    reward::SumReport,
+    rl::{Actions, ChunkLogits, token_terms_chunked},
+};
+
+use super::{
+    judges::{Judges, mean},
+    learn::Hidden,
+    play::{PlaySettings, Played, distinct_share, play},
+};
+use crate::{Result, music::Music, training::Metrics};
+
+/// The step whose random numbers evaluations use: no training step reaches it, and it is the same before and after.
+pub const EVALUATION_STEP: u64 = u64::MAX;
+
+/// Clips whose logits are computed at once.
+const CLIPS: usize = 8;
+
+/// What was heard on a list of captions.
+#[derive(Debug)]
+pub struct Measurement {
+    /// The clips.
+    pub played: Played,
+    /// What the judges said.
+    pub verdicts: SumReport,
+    /// Exact KL to the reference summed over each clip, in nats.
+    pub sequence_kl: Vec<f64>,
+    /// Mean entropy in nats a token of each clip.
+    pub entropy: Vec<f64>,
+}
+
+impl Measurement {
+    /// The means: `reward`, `reward_NAME` (raw), `kl`, `entropy`, `distinct`, `unscorable`.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let average = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let mut metrics = Metrics::default();
+        if let Some(reward) = mean(&self.verdicts.total) {
+            metrics.push("reward", reward);
+        }
+        for part in &self.verdicts.parts {
+            if let Some(raw) = mean(&part.raw) {
+                metrics.push(format!("reward_{}", part.name), raw);
+            }
+        }
+        metrics.push("kl", average(&self.sequence_kl));
+        metrics.push("entropy", average(&self.entropy));
+        metrics.push("distinct", distinct_share(&self.played.tokens));
+        metrics.push("unscorable", self.verdicts.total.iter().filter(|total| total.value().is_none()).count() as f64);
+        metrics
+    }
+}
+
+/// Plays one clip for each caption with the random numbers of `EVALUATION_STEP`, lets the judges score it, and measures
+/// the policy's entropy and its exact KL to `reference` at the states that it visited.
+///
+/// # Errors
+/// When a model or a judge fails.
+pub fn measure(
+    policy: &HierarchicalPolicy,
+    reference: &HierarchicalPolicy,
+    music: &Music,
+    judges: &Judges,
+    captions: &[&str],
+    settings: &PlaySettings,
+) -> Result<Measurement> {
+    measure_from(policy, reference, music, judges, captions, settings, 0)
+}
+
+/// As [`measure`], with clips numbered on from `first_clip`: another number, other random numbers.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_from(
+    policy: &HierarchicalPolicy,
+    reference: &HierarchicalPolicy,
+    music: &Music,
+    judges: &Judges,
+    captions: &[&str],
+    settings: &PlaySettings,
+    first_clip: u64,
+) -> Result<Measurement> {
+    let played = play(policy, music, captions, settings, (EVALUATION_STEP, first_clip), judges.hear_audio())?;
+    let verdicts = played.judge(judges, captions, music)?;
+    let (mut sequence_kl, mut entropy) = (Vec::new(), Vec::new());
+    let indices: Vec<usize> = (0..captions.len()).collect();
+    let device = policy.trunk.device();
+    for clips in indices.chunks(CLIPS) {
+        let prompt = played.prompt.select(clips)?;
+        let tokens: Vec<_> = clips.iter().map(|clip| played.tokens[*clip].clone()).collect();
+        let frames = frames_from_tokens(policy.layout(), &tokens, &device)?;
+        let dims @ [count, time, slots] = frames.dims();
+        let hidden = Hidden::of(policy, &prompt, frames.clone(), &settings.sampling)?;
+        let other = Hidden::of(reference, &prompt, frames.clone(), &settings.sampling)?;
+        let mask = Tensor::<3, Bool>::full(dims, true, &device);
+        let actions = Actions { ids: frames.clone(), mask };
+        let terms = token_terms_chunked(&actions, time.max(1), |range| {
+            Ok(ChunkLogits {
+                policy: hidden.shaped(policy, range.clone(), &settings.sampling, &frames)?,
+                reference: Some(other.tempered(reference, range, &settings.sampling)?),
+            })
+        })?;
+        let rows = |x: &Tensor<2>| -> Vec<f64> {
+            let values: Vec<f64> = x.clone().into_data().iter::<f64>().collect();
+            values.chunks(time * slots).map(|row| row.iter().sum()).collect()
+        };
+        sequence_kl.extend(rows(&terms.kl));
+        entropy.extend(rows(&terms.entropy).into_iter().map(|sum| sum / (time * slots).max(1) as f64));
+        debug_assert_eq!(count, clips.len());
+    }
+    Ok(Measurement { played, verdicts, sequence_kl, entropy })
+}

@@ -1,0 +1,120 @@
+//! Playing: clips from captions, as tokens, sound and scores.
+
+use musicrl_core::{
+    policy::{ConditionPrompt, HierarchicalPolicy, Prompt as _},
+    random::{Key, Purpose},
+    reward::SumReport,
+    sampling::{GenerationRequest, SamplingConfig, generate},
+    tokens::Tokens,
+};
+
+use super::judges::Judges;
+use crate::{Result, music::Music};
+
+/// How clips are played.
+#[derive(Debug, Clone)]
+pub struct PlaySettings {
+    /// Tempering, truncation, guidance.
+    pub sampling: SamplingConfig,
+    /// Frames a clip.
+    pub frames: usize,
+    /// The run's seed.
+    pub seed: u64,
+    /// Clips that are generated at once; the result does not depend on it.
+    pub batch: usize,
+}
+
+/// Clips, what they were made for, and their sound where it was wanted.
+#[derive(Debug)]
+pub struct Played {
+    /// The captions as conditions.
+    pub prompt: ConditionPrompt,
+    /// The clips' tokens.
+    pub tokens: Vec<Tokens>,
+    /// Log-probability of each clip's actions, summed.
+    pub log_probabilities: Vec<f64>,
+    /// Their sound; empty when none was wanted.
+    pub audio: Vec<Vec<f32>>,
+}
+
+impl Played {
+    /// Lets the judges score the clips.
+    ///
+    /// # Errors
+    /// When a judge failed.
+    pub fn judge(&self, judges: &Judges, captions: &[&str], music: &Music) -> Result<SumReport> {
+        judges.score(captions, &self.tokens, &self.audio, music.sample_rate_hz())
+    }
+}
+
+/// Plays one clip for each caption. Clip `i` draws the random numbers of (seed, `step`, `first_clip + i`).
+///
+/// # Errors
+/// When a model refuses its input or gives logits that are not finite.
+pub fn play(
+    policy: &HierarchicalPolicy,
+    music: &Music,
+    captions: &[&str],
+    settings: &PlaySettings,
+    (step, first_clip): (u64, u64),
+    with_sound: bool,
+) -> Result<Played> {
+    let prompt = music.prompt(captions)?;
+    let indices: Vec<usize> = (0..captions.len()).collect();
+    let mut played =
+        Played { prompt: prompt.clone(), tokens: Vec::new(), log_probabilities: Vec::new(), audio: Vec::new() };
+    for clips in indices.chunks(settings.batch.max(1)) {
+        let first = first_clip + clips.first().map_or(0, |clip| *clip as u64);
+        let request = GenerationRequest::consecutive(
+            settings.sampling.clone(),
+            settings.frames,
+            (settings.seed, step),
+            first,
+            clips.len(),
+        );
+        for sample in generate(policy, &prompt.select(clips)?, &request, &mut |_| {})? {
+            played.log_probabilities.push(sample.log_probabilities.iter().map(|value| f64::from(*value)).sum());
+            played.tokens.push(sample.tokens);
+        }
+        if with_sound {
+            let keys: Vec<Key> = request.clips.iter().map(|clip| sound_key(settings.seed, step, *clip)).collect();
+            played.audio.extend(music.sound(&played.tokens[clips[0]..], &keys)?);
+        }
+    }
+    Ok(played)
+}
+
+/// The random numbers of a clip's fine stage.
+fn sound_key(seed: u64, step: u64, clip: u64) -> Key {
+    Key::new(seed, Purpose::Mask).step(step).clip(clip)
+}
+
+/// The share of clips that differ from every clip before them in at least a tenth of their tokens.
+#[must_use]
+pub fn distinct_share(clips: &[Tokens]) -> f64 {
+    let differs = |a: &Tokens, b: &Tokens| {
+        let different = a.ids.iter().zip(&b.ids).filter(|(a, b)| a != b).count();
+        a.ids.len() != b.ids.len() || 10 * different >= a.ids.len()
+    };
+    let distinct = (0..clips.len()).filter(|at| clips[..*at].iter().all(|before| differs(&clips[*at], before))).count();
+    if clips.is_empty() { 0.0 } else { distinct as f64 / clips.len() as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_copies_are_not_distinct() {
+        let clip = |ids: Vec<u32>| Tokens { frames: ids.len(), slots: 1, ids };
+        let base: Vec<u32> = (0..20).collect();
+        let mut near = base.clone();
+        near[3] = 99;
+        let mut far = near.clone();
+        far[4] = 99;
+        assert!((distinct_share(&[clip(base.clone()), clip(near.clone())]) - 0.5).abs() < 1e-12);
+        assert!((distinct_share(&[clip(base.clone()), clip(far)]) - 1.0).abs() < 1e-12);
+        assert!((distinct_share(&[clip(base.clone()), clip(base.clone()), clip(base)]) - 1.0 / 3.0).abs() < 1e-12);
+        assert!(distinct_share(&[]).abs() < 1e-12);
+    }
+}

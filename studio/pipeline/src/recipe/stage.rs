@@ -1,0 +1,152 @@
+//! One stage of an alignment.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    choice::{CheckpointConfig, EvaluationConfig},
+    kl::KlConfig,
+    optimiser,
+    rewards::RewardConfig,
+    sampling::SamplingConfig,
+};
+use crate::{Error, Result, guards::GuardsConfig, optim::AdamWConfig};
+
+/// What the KL term pulls towards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reference {
+    /// The recipe's base.
+    #[default]
+    Base,
+    /// The policy as it was when the stage began.
+    StageStart,
+}
+
+/// What is taken from the return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Baseline {
+    /// A value network.
+    #[default]
+    Learned,
+    /// The mean of the other clips of the same caption.
+    LeaveOneOut,
+    /// The mean of the batch.
+    BatchMean,
+}
+
+/// One stage: rewards, strength of the pull towards the reference, and how long.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageConfig {
+    /// Name in logs and files: lower-case letters, digits, `-`.
+    pub name: String,
+    /// Steps, each on a new batch.
+    pub steps: u64,
+    /// Clips a step.
+    pub batch: usize,
+    /// Clips of the same caption in a batch; divides `batch`.
+    #[serde(default = "one")]
+    pub clips_per_caption: usize,
+    /// Length of the clips; the base's where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_seconds: Option<f64>,
+    /// What the KL term pulls towards.
+    #[serde(default)]
+    pub reference: Reference,
+    /// What is taken from the return.
+    #[serde(default)]
+    pub baseline: Baseline,
+    /// Whether advantages are brought to mean 0 and variance 1 within the batch.
+    #[serde(default)]
+    pub whiten: bool,
+    /// Strength of the KL term.
+    pub kl: KlConfig,
+    /// How clips are sampled.
+    #[serde(default)]
+    pub sampling: SamplingConfig,
+    /// The policy's optimiser.
+    #[serde(default = "optimiser::policy", deserialize_with = "optimiser::read_policy")]
+    pub policy_optimiser: AdamWConfig,
+    /// The value network's optimiser; only for the learned baseline.
+    #[serde(default, deserialize_with = "optimiser::read_value", skip_serializing_if = "Option::is_none")]
+    pub value_optimiser: Option<AdamWConfig>,
+    /// Measuring on held-out captions.
+    #[serde(default)]
+    pub evaluation: EvaluationConfig,
+    /// Writing, keeping and choosing checkpoints.
+    #[serde(default)]
+    pub checkpoint: CheckpointConfig,
+    /// What stops the stage.
+    #[serde(default)]
+    pub guards: GuardsConfig,
+    /// The judges.
+    pub rewards: Vec<RewardConfig>,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl StageConfig {
+    /// Checks every key and fills in what was left out. `prefix` is where they stand.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn resolve(mut self, prefix: &str, known_rewards: &[&str]) -> Result<Self> {
+        let field = |name: &str| format!("{prefix}.{name}");
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.name.is_empty() || !self.name.chars().all(plain) {
+            return Err(Error::config(field("name"), "lower-case letters, digits and `-`", format!("{:?}", self.name)));
+        }
+        for (name, value) in [("steps", self.steps), ("batch", self.batch as u64)] {
+            if value == 0 {
+                return Err(Error::config(field(name), "at least 1", 0));
+            }
+        }
+        if self.clips_per_caption == 0 || !self.batch.is_multiple_of(self.clips_per_caption) {
+            let expected = format!("a divisor of the batch ({})", self.batch);
+            return Err(Error::config(field("clips_per_caption"), expected, self.clips_per_caption));
+        }
+        match self.baseline {
+            Baseline::LeaveOneOut if self.clips_per_caption < 2 => {
+                let expected = "at least 2 for the leave_one_out baseline";
+                return Err(Error::config(field("clips_per_caption"), expected, self.clips_per_caption));
+            }
+            Baseline::BatchMean if self.batch < 2 => {
+                return Err(Error::config(field("batch"), "at least 2 for the batch_mean baseline", self.batch));
+            }
+            _ => {}
+        }
+        if let Some(seconds) = self.clip_seconds.filter(|seconds| !(seconds.is_finite() && *seconds > 0.0)) {
+            return Err(Error::config(field("clip_seconds"), "above 0", seconds));
+        }
+        self.kl = self.kl.resolve(&field("kl"))?;
+        self.sampling.validate(&field("sampling"))?;
+        self.policy_optimiser.validate(&field("policy_optimiser"))?;
+        match (self.baseline, &self.value_optimiser) {
+            (Baseline::Learned, None) => self.value_optimiser = Some(optimiser::value()),
+            (Baseline::Learned, Some(config)) => config.validate(&field("value_optimiser"))?,
+            (_, Some(_)) => {
+                let expected = "left out, or baseline = \"learned\" chosen";
+                return Err(Error::config(field("value_optimiser"), expected, "settings that nothing would read"));
+            }
+            (_, None) => {}
+        }
+        if self.evaluation.every > 0 && self.evaluation.clips == 0 {
+            return Err(Error::config(field("evaluation.clips"), "at least 1", 0));
+        }
+        self.checkpoint.validate(prefix, &self.evaluation)?;
+        self.guards.validate(&field("guards"))?;
+        if self.rewards.is_empty() {
+            return Err(Error::config(field("rewards"), "at least one", "none"));
+        }
+        for (i, reward) in self.rewards.iter().enumerate() {
+            reward.validate(&field(&format!("rewards[{i}]")), known_rewards)?;
+            if self.rewards[..i].iter().any(|other| other.name == reward.name) {
+                return Err(Error::config(field(&format!("rewards[{i}].name")), "named once", &reward.name));
+            }
+        }
+        Ok(self)
+    }
+}
