@@ -15,9 +15,9 @@ pub mod preference;
 pub mod random;
 pub mod reward;
 pub mod rl;
-pub mod stats;
 #[cfg(feature = "model")]
 pub mod sampling;
+pub mod stats;
 pub mod tokens;
 
 pub use error::{Error, Result};

@@ -1,9 +1,9 @@
 //! The training loops of the models, each a [`Training`](crate::training::Training).
 
-pub mod crops;
-pub mod fine;
-pub mod semantic;
 pub mod codec;
 pub mod crops;
+pub mod crops;
+pub mod fine;
 pub mod policy;
+pub mod semantic;
 pub mod text_audio;
