@@ -7,6 +7,8 @@
 //! - [`opus`]: the Opus codec behind a safe interface; the round trip that comparisons need.
 //! - [`resample`], [`loudness`], [`mel`]: rate, level and mel front ends.
 //! - [`neural`]: the convolutional codec with residual vector quantisation.
+//! - [`semantic`]: the semantic tokeniser, trained by masked prediction.
+//! - [`fine`]: the fine acoustic levels from semantic and coarse tokens, by parallel masked decoding.
 //! - [`distance`]: how far a reconstruction is from its original.
 //!
 //! ```
@@ -30,11 +32,13 @@ pub mod audio;
 pub mod decode;
 pub mod distance;
 mod error;
+pub mod fine;
 pub mod loudness;
 pub mod mel;
 pub mod neural;
 pub mod opus;
 pub mod resample;
+pub mod semantic;
 pub mod write;
 
 pub use error::{Error, Result};

@@ -56,10 +56,25 @@ fn the_same_seed_gives_the_same_clips_for_any_batch() -> Result<(), Error> {
                 let ids: Vec<u64> = clips.iter().map(|clip| 20 + *clip as u64).collect();
                 let part = sample(&sizes, &sampling, &prompt.select(&clips)?, &ids)?;
                 for (clip, part) in clips.iter().zip(&part) {
-                    assert_eq!(part.tokens, whole[*clip].tokens, "clip {clip} in a batch of {size}, {sampling:?}");
+                    assert_eq!(part, &whole[*clip], "clip {clip} in a batch of {size}, {sampling:?}");
                 }
             }
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn one_and_two_threads_give_the_same_bits() -> Result<(), Error> {
+    let sizes = Sizes { clips: 8, ..Sizes::mixed() };
+    let prompt = sizes.prompt(&mut Key::new(1, Purpose::Test).stream());
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| sample(&sizes, &SamplingConfig::default(), &prompt, &[0, 1, 2, 3, 4, 5, 6, 7]))
+    };
+    let one = on(1)?;
+    for threads in [2, 3] {
+        assert_eq!(one, on(threads)?, "{threads} threads");
     }
     Ok(())
 }

@@ -38,6 +38,9 @@ struct Manifest {
     /// How the bundle came to be, for people: the commands and the corpus.
     #[serde(default)]
     provenance: Vec<String>,
+    /// Length of the clips that the policy learned on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    clip_seconds: Option<f64>,
     parts: BTreeMap<String, Part>,
 }
 
@@ -61,7 +64,12 @@ impl Bundle {
     /// A bundle without parts.
     #[must_use]
     pub fn new() -> Self {
-        let manifest = Manifest { format_version: FORMAT_VERSION, provenance: Vec::new(), parts: BTreeMap::new() };
+        let manifest = Manifest {
+            format_version: FORMAT_VERSION,
+            provenance: Vec::new(),
+            clip_seconds: None,
+            parts: BTreeMap::new(),
+        };
         Self { manifest, weights: Files::new(), origin: "new bundle".into() }
     }
 
@@ -129,6 +137,17 @@ impl Bundle {
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
         self.weights.values().map(|bytes| bytes.len() as u64).sum()
+    }
+
+    /// Length in seconds of the clips that the policy learned on; 10 where the bundle does not say.
+    #[must_use]
+    pub fn clip_seconds(&self) -> f64 {
+        self.manifest.clip_seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0).unwrap_or(10.0)
+    }
+
+    /// Notes the length of the clips that the policy learned on.
+    pub fn set_clip_seconds(&mut self, seconds: f64) {
+        self.manifest.clip_seconds = Some(seconds);
     }
 
     /// The lines that say how it was made.

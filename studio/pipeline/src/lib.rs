@@ -4,8 +4,10 @@
 pub mod align;
 pub mod bundle;
 pub mod corpus;
+pub mod demo;
 mod error;
 pub mod estimate;
+pub mod generate;
 pub mod guards;
 pub mod music;
 pub mod optim;

@@ -1,13 +1,14 @@
 //! Measuring a policy on captions that learning never sees.
 
+use burn::tensor::{Bool, Tensor};
 use musicrl_core::{
     policy::{HierarchicalPolicy, Policy as _, Prompt as _, frames_from_tokens},
+    reward::SumReport,
     rl::{Actions, ChunkLogits, token_terms_chunked},
 };
-use burn::tensor::{Bool, Tensor};
 
 use super::{
-    judges::{Judges, Verdicts, mean},
+    judges::{Judges, mean},
     learn::Hidden,
     play::{PlaySettings, Played, distinct_share, play},
 };
@@ -25,7 +26,7 @@ pub struct Measurement {
     /// The clips.
     pub played: Played,
     /// What the judges said.
-    pub verdicts: Verdicts,
+    pub verdicts: SumReport,
     /// Exact KL to the reference summed over each clip, in nats.
     pub sequence_kl: Vec<f64>,
     /// Mean entropy in nats a token of each clip.
@@ -38,18 +39,18 @@ impl Measurement {
     pub fn metrics(&self) -> Metrics {
         let average = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         let mut metrics = Metrics::default();
-        if let Some(reward) = mean(&self.verdicts.totals) {
+        if let Some(reward) = mean(&self.verdicts.total) {
             metrics.push("reward", reward);
         }
-        for (name, raw) in &self.verdicts.raw {
-            if let Some(raw) = mean(raw) {
-                metrics.push(format!("reward_{name}"), raw);
+        for part in &self.verdicts.parts {
+            if let Some(raw) = mean(&part.raw) {
+                metrics.push(format!("reward_{}", part.name), raw);
             }
         }
         metrics.push("kl", average(&self.sequence_kl));
         metrics.push("entropy", average(&self.entropy));
         metrics.push("distinct", distinct_share(&self.played.tokens));
-        metrics.push("unscorable", self.verdicts.totals.iter().filter(|total| total.is_none()).count() as f64);
+        metrics.push("unscorable", self.verdicts.total.iter().filter(|total| total.value().is_none()).count() as f64);
         metrics
     }
 }

@@ -1,6 +1,18 @@
 //! Alignment: clips are played, judged, and the policy moves towards what the judges prefer, held back by the exact KL
 //! to its reference.
 //!
-//! [`learn`] is one step of KL-regularised REINFORCE.
+//! - [`play`]: captions to clips, as tokens and sound.
+//! - [`judges`]: the rewards of a stage; raw, scaled and total.
+//! - [`learn`]: one step of KL-regularised REINFORCE with a baseline.
+//! - [`measure`]: what is reported on captions that learning never sees.
+//! - [`captions`]: the lists of a recipe.
+//! - [`run`]: a whole recipe, stage after stage.
+//! - [`stage`]: all of it as a [`Training`](crate::training::Training), which the driver runs, stops and resumes.
 
+pub mod captions;
+pub mod judges;
 pub mod learn;
+pub mod measure;
+pub mod play;
+pub mod run;
+pub mod stage;

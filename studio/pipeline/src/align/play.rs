@@ -3,11 +3,12 @@
 use musicrl_core::{
     policy::{ConditionPrompt, HierarchicalPolicy, Prompt as _},
     random::{Key, Purpose},
+    reward::SumReport,
     sampling::{GenerationRequest, SamplingConfig, generate},
     tokens::Tokens,
 };
 
-use super::judges::{Judges, Verdicts};
+use super::judges::Judges;
 use crate::{Result, music::Music};
 
 /// How clips are played.
@@ -41,7 +42,7 @@ impl Played {
     ///
     /// # Errors
     /// When a judge failed.
-    pub fn judge(&self, judges: &Judges, captions: &[&str], music: &Music) -> Result<Verdicts> {
+    pub fn judge(&self, judges: &Judges, captions: &[&str], music: &Music) -> Result<SumReport> {
         judges.score(captions, &self.tokens, &self.audio, music.sample_rate_hz())
     }
 }

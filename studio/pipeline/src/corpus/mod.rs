@@ -8,6 +8,7 @@
 //! audio/*.wav    mono, 16 bits
 //! ```
 
+pub mod import;
 pub mod etudes;
 pub mod store;
 pub mod summary;

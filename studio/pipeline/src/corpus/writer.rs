@@ -156,6 +156,49 @@ impl CorpusWriter {
         Ok(())
     }
 
+    /// Puts every clip into the part that its track has in `splits`; tracks that are not there stay where they are.
+    /// For makers that know the parts only when all tracks are written.
+    ///
+    /// # Errors
+    /// When the list of clips cannot be read back or written.
+    pub fn assign_splits(&mut self, splits: &BTreeMap<String, Split>) -> Result<()> {
+        let path = self.aside.join(CLIPS_FILE);
+        let failed = |source| io_error("write the list of clips", &path, source);
+        self.list.flush().map_err(failed)?;
+        let mut lines = String::new();
+        for line in fs::read_to_string(&path).map_err(failed)?.lines() {
+            let mut clip: Clip = serde_json::from_str(line).map_err(|error| failed(io::Error::other(error)))?;
+            clip.split = splits.get(&clip.track).copied().unwrap_or(clip.split);
+            lines += &serde_json::to_string(&clip).map_err(|error| failed(io::Error::other(error)))?;
+            lines.push('\n');
+        }
+        let mut list = fs::File::create(&path).map_err(failed)?;
+        list.write_all(lines.as_bytes()).map_err(failed)?;
+        self.list = io::BufWriter::new(list);
+        for (track, split) in &mut self.track_splits {
+            *split = splits.get(track).copied().unwrap_or(*split);
+        }
+        Ok(())
+    }
+
+    /// Adds a text file beside the lists, such as notes on what was left out.
+    ///
+    /// # Errors
+    /// When the name is one of the corpus' own or not plain, or the file cannot be written.
+    pub fn add_text(&mut self, name: &str, text: &str) -> Result<()> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let own = [CLIPS_FILE, INFO_FILE, AUDIO_DIR].contains(&name);
+        if own || name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            return Err(Error::Config {
+                field: format!("file `{name}`"),
+                expected: "named by letters, digits, `-`, `_`, `.`, and not one of the corpus' own files".into(),
+                got: "its name".into(),
+            });
+        }
+        let path = self.aside.join(name);
+        fs::write(&path, text).map_err(|source| io_error("write", &path, source))
+    }
+
     /// Ends the corpus, puts it in its place and opens it.
     ///
     /// # Errors
@@ -270,6 +313,24 @@ mod tests {
         let writer = CorpusWriter::create(temp.path().join("corpus"), info()).unwrap();
         assert!(writer.finish().is_err());
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn parts_can_be_assigned_when_all_tracks_are_known() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut writer = CorpusWriter::create(temp.path().join("corpus"), info()).unwrap();
+        for (id, track) in [("a", "t"), ("b", "u"), ("c", "t")] {
+            writer.add(NewClip::new(id, Split::Train, track), &[0.5]).unwrap();
+        }
+        writer.assign_splits(&BTreeMap::from([("t".into(), Split::HeldOut)])).unwrap();
+        assert!(writer.add(NewClip::new("d", Split::Train, "t"), &[0.5]).is_err(), "its track is held out now");
+        writer.add(NewClip::new("e", Split::Train, "u"), &[0.5]).unwrap();
+        writer.add_text("notes.txt", "kept").unwrap();
+        assert!(writer.add_text(CLIPS_FILE, "").is_err() && writer.add_text("../x", "").is_err());
+        let corpus = writer.finish().unwrap();
+        assert_eq!(corpus.split(Split::HeldOut), [0, 2]);
+        assert_eq!(corpus.split(Split::Train), [1, 3]);
+        assert_eq!(fs::read_to_string(corpus.dir().join("notes.txt")).unwrap(), "kept");
     }
 
     #[test]

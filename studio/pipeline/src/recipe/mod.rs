@@ -15,6 +15,7 @@ mod rewards;
 mod sampling;
 pub mod settings;
 mod stage;
+mod train;
 
 pub use align::{AlignRecipe, BaseConfig, EMBEDDED};
 pub use captions::{CaptionSource, CaptionsConfig};
@@ -22,6 +23,7 @@ pub use choice::{CheckpointConfig, Choose, EvaluationConfig};
 pub use kl::{KlConfig, KlRule};
 pub use nearest::nearest;
 pub use parse::{parse, parse_file};
-pub use rewards::{RewardConfig, Windows};
+pub use rewards::RewardConfig;
 pub use sampling::SamplingConfig;
 pub use stage::{Baseline, Reference, StageConfig};
+pub use train::TrainRecipe;

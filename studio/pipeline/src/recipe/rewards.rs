@@ -1,22 +1,10 @@
 //! A stage's rewards as a recipe writes them.
 
+use musicrl_core::reward::Windows;
 use serde::{Deserialize, Serialize};
 
 use super::nearest::nearest;
 use crate::{Error, Result};
-
-/// Which parts of a clip are judged; the scores of the parts are averaged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Windows {
-    /// The clip as one.
-    #[default]
-    Whole,
-    /// Consecutive segments of `window_seconds`.
-    Segments,
-    /// The first and the last `window_seconds`.
-    Ends,
-}
 
 /// One judge and what its scores count for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,9 +20,6 @@ pub struct RewardConfig {
     /// Which parts are judged.
     #[serde(default)]
     pub windows: Windows,
-    /// Length of a part; for windows other than "whole". A shorter clip is one part.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window_seconds: Option<f64>,
 }
 
 impl RewardConfig {
@@ -58,17 +43,11 @@ impl RewardConfig {
         {
             return Err(Error::config(field("range"), "[low, high] with low below high", format!("[{low}, {high}]")));
         }
-        match (self.windows, self.window_seconds) {
-            (Windows::Whole, Some(seconds)) => {
-                Err(Error::config(field("window_seconds"), "left out for windows = \"whole\"", seconds))
+        self.windows.validate().map_err(|error| match error {
+            musicrl_core::Error::Config { field: name, expected, got } => {
+                Error::config(field(&format!("windows.{name}")), expected, got)
             }
-            (Windows::Segments | Windows::Ends, None) => {
-                Err(Error::config(field("window_seconds"), "given for these windows", "nothing"))
-            }
-            (_, Some(seconds)) if !(seconds.is_finite() && seconds > 0.0) => {
-                Err(Error::config(field("window_seconds"), "above 0", seconds))
-            }
-            _ => Ok(()),
-        }
+            other => other.into(),
+        })
     }
 }

@@ -25,6 +25,17 @@ impl Default for SamplingConfig {
 }
 
 impl SamplingConfig {
+    /// The same for the sampler.
+    #[must_use]
+    pub fn core(&self) -> musicrl_core::sampling::SamplingConfig {
+        musicrl_core::sampling::SamplingConfig {
+            temperature: self.temperature,
+            top_k: (self.top_k > 0).then_some(self.top_k),
+            top_p: (self.top_p < 1.0).then_some(self.top_p),
+            guidance: self.guidance,
+        }
+    }
+
     /// Checks every key; `prefix` is where they stand.
     ///
     /// # Errors

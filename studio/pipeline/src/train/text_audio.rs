@@ -29,7 +29,7 @@ use crate::{
 };
 
 pub use batch::Facts;
-pub use pairs::{CorpusPairs, MemoryPairs, Pair, Pairs};
+pub use pairs::{CorpusPairs, EtudePairs, MemoryPairs, Pair, Pairs};
 pub use retrieval::{Retrieval, retrieval};
 
 const WEIGHTS: &str = "text_audio.safetensors";
@@ -452,3 +452,6 @@ impl Training for TextAudioTraining {
         Ok(metrics)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! A whole recipe: stage after stage, each with its own run directory, and the aligned bundle at the end.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use burn::tensor::Device;
+use musicrl_core::{params::Storage, policy::HierarchicalPolicy};
+
+use super::{
+    captions::Captions,
+    judges::Judges,
+    stage::{Stage, StageParts, policy_of_checkpoint},
+};
+use crate::{
+    Result,
+    bundle::{Bundle, part},
+    music::{Music, load_policy},
+    recipe::{AlignRecipe, Choose, Reference, StageConfig},
+    run::{DrivePlan, End, Observer, Outcome, RunDir, Versions, drive},
+};
+
+/// What a recipe runs in.
+#[derive(Debug, Clone)]
+pub struct AlignContext {
+    /// The run directory.
+    pub run: PathBuf,
+    /// What is written beside the recipe.
+    pub versions: Versions,
+    /// Where tensors live.
+    pub device: Device,
+    /// Set to stop after the step in progress.
+    pub interrupt: Option<Arc<AtomicBool>>,
+}
+
+/// How one stage ended.
+#[derive(Debug, Clone)]
+pub struct StageOutcome {
+    /// Its name.
+    pub name: String,
+    /// What the driver says.
+    pub outcome: Outcome,
+    /// The step whose checkpoint is the stage's result.
+    pub chosen_step: u64,
+    /// What guards and judges had to say.
+    pub warnings: Vec<String>,
+}
+
+/// How a recipe ended.
+#[derive(Debug)]
+pub struct AlignOutcome {
+    /// The stages that were run.
+    pub stages: Vec<StageOutcome>,
+    /// The aligned bundle's folder; `None` when the run was interrupted.
+    pub bundle: Option<PathBuf>,
+    /// The policy that the last stage chose.
+    pub policy: HierarchicalPolicy,
+}
+
+/// Runs the stages of `recipe` from `base`, taking up what `context.run` already has.
+///
+/// # Errors
+/// Those of the stages; the last good checkpoint stays.
+pub fn align(
+    recipe: &AlignRecipe,
+    base: &Bundle,
+    context: &AlignContext,
+    observer: &mut dyn Observer,
+) -> Result<AlignOutcome> {
+    let text = recipe.to_toml()?;
+    let root = RunDir::create_or_open(&context.run, &text, &context.versions)?;
+    let device = context.device.clone().inner();
+    let captions = Captions::load(&recipe.captions, recipe.seed)?;
+    let music = Music::load(base, &device)?;
+    let first = load_policy(base, &device)?;
+    let mut policy = first.clone();
+    let mut stages = Vec::new();
+    for config in &recipe.stage {
+        observer.notice(&format!("stage `{}`: {} steps of {} clips", config.name, config.steps, config.batch));
+        let dir = RunDir::create_or_open(context.run.join("stages").join(&config.name), &text, &context.versions)?;
+        let reference = match config.reference {
+            Reference::Base => first.clone(),
+            Reference::StageStart => policy.clone(),
+        };
+        let parts = StageParts {
+            music: &music,
+            judges: Judges::of_recipe(&config.rewards, base, &device)?,
+            captions: captions.learning.clone(),
+            held_out: captions.held_out.clone(),
+            start: policy.clone(),
+            reference,
+            seed: recipe.seed,
+            samples: Some(dir.samples()),
+        };
+        let mut stage = Stage::new(config.clone(), parts, base.clip_seconds(), &device)?;
+        let outcome = drive(&mut stage, &dir, &plan(config, context.interrupt.clone()), observer)?;
+        let warnings = stage.take_warnings();
+        let ended = outcome.end;
+        let chosen_step = if ended == End::Finished { chosen(config, &dir, outcome.step)? } else { outcome.step };
+        policy = policy_of_checkpoint(&dir.checkpoints().load(chosen_step)?.files, policy)?;
+        stages.push(StageOutcome { name: config.name.clone(), outcome, chosen_step, warnings });
+        if ended == End::Interrupted {
+            return Ok(AlignOutcome { stages, bundle: None, policy });
+        }
+    }
+    let folder = root.path().join("bundle");
+    save_aligned(base, &policy, recipe, &folder)?;
+    Ok(AlignOutcome { stages, bundle: Some(folder), policy })
+}
+
+fn plan(config: &StageConfig, interrupt: Option<Arc<AtomicBool>>) -> DrivePlan {
+    DrivePlan {
+        steps: config.steps,
+        checkpoint_every: config.checkpoint.every,
+        evaluate_every: config.evaluation.every,
+        keep: config.checkpoint.keep(),
+        interrupt,
+    }
+}
+
+fn chosen(config: &StageConfig, dir: &RunDir, last: u64) -> Result<u64> {
+    if config.checkpoint.choose == Choose::Last {
+        return Ok(last);
+    }
+    Ok(match config.checkpoint.keep().best {
+        Some(best) => dir.checkpoints().best(&best)?.unwrap_or(last),
+        None => last,
+    })
+}
+
+fn save_aligned(base: &Bundle, policy: &HierarchicalPolicy, recipe: &AlignRecipe, folder: &Path) -> Result<()> {
+    let mut aligned = base.clone();
+    aligned.set(part::POLICY, policy.config(), policy, Storage::F32)?;
+    let names: Vec<&str> = recipe.stage.iter().map(|stage| stage.name.as_str()).collect();
+    aligned.push_provenance(format!("aligned from {}: {} (seed {})", base.origin(), names.join(", "), recipe.seed));
+    aligned.save(folder)
+}

@@ -1,0 +1,321 @@
+//! A stage of an alignment as a [`Training`]: play, judge, learn, watch.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use burn::{module::Module as _, tensor::Device};
+use musicrl_codec::{audio::Audio, write::write_wav};
+use musicrl_core::{
+    params::{ParamTable, Storage},
+    policy::{HierarchicalPolicy, Policy as _, ValueNetwork},
+    random::{Key, Purpose},
+    reward::Score,
+    rl::KlController,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    judges::{Judges, mean},
+    learn::{AdvantageRule, Judged, Learner},
+    measure::{Measurement, measure},
+    play::{PlaySettings, distinct_share, play},
+};
+use crate::{
+    Error, Result,
+    guards::{EntropyFloor, KlBudget, SkippedSteps, Verdict},
+    music::Music,
+    optim::AdamW,
+    recipe::{Baseline, StageConfig},
+    training::{Files, Metrics, Training},
+};
+
+/// Everything that a stage needs beside its settings.
+pub struct StageParts<'a> {
+    /// Prompts and sound.
+    pub music: &'a Music,
+    /// The judges.
+    pub judges: Judges,
+    /// Captions to learn from.
+    pub captions: Vec<String>,
+    /// Captions that are only measured on.
+    pub held_out: Vec<String>,
+    /// The policy as the stage begins.
+    pub start: HierarchicalPolicy,
+    /// What the KL pulls towards.
+    pub reference: HierarchicalPolicy,
+    /// The recipe's seed.
+    pub seed: u64,
+    /// Where evaluations write their clips.
+    pub samples: Option<PathBuf>,
+}
+
+/// A stage under way.
+pub struct Stage<'a> {
+    config: StageConfig,
+    parts: StageParts<'a>,
+    settings: PlaySettings,
+    learner: Learner,
+    progress: Progress,
+    /// What the guards want the user to know, once each.
+    warnings: Vec<String>,
+}
+
+/// What a checkpoint carries beside weights and moments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Progress {
+    controller: KlController,
+    skipped: SkippedSteps,
+    kl_budget: Option<KlBudget>,
+    entropy_floor: Option<EntropyFloor>,
+    /// The reference's mean token entropy on the held-out captions; the floor is a share of it.
+    base_entropy: f64,
+}
+
+const POLICY: &str = "policy.safetensors";
+const VALUE: &str = "value.safetensors";
+const POLICY_OPTIMISER: &str = "policy-optimiser.bin";
+const VALUE_OPTIMISER: &str = "value-optimiser.bin";
+const PROGRESS: &str = "progress.json";
+
+impl<'a> Stage<'a> {
+    /// Sets a stage up on `device` (autodiff is added here). `clip_seconds` is the base's clip length.
+    ///
+    /// # Errors
+    /// When there are no captions, or the models do not fit each other.
+    pub fn new(config: StageConfig, parts: StageParts<'a>, clip_seconds: f64, device: &Device) -> Result<Self> {
+        for (field, captions) in [("captions", &parts.captions), ("captions (held out)", &parts.held_out)] {
+            if captions.is_empty() {
+                return Err(Error::config(field, "at least one caption", "none"));
+            }
+        }
+        let seconds = config.clip_seconds.unwrap_or(clip_seconds);
+        let frames = parts.start.layout().frames_in(seconds);
+        if frames == 0 {
+            return Err(Error::config("clip_seconds", "at least one frame of the policy", seconds));
+        }
+        let settings = PlaySettings { sampling: config.sampling.core(), frames, seed: parts.seed, batch: config.batch };
+        let device = device.clone().autodiff();
+        let policy = parts.start.clone().to_device(&device).train();
+        // Copied through the table: a mere clone would share nodes of the autodiff graph with the start.
+        let policy = ParamTable::collect(&parts.start).apply(policy)?;
+        let value = match config.baseline {
+            Baseline::Learned => Some(ValueNetwork::from_policy(&policy)?),
+            Baseline::LeaveOneOut | Baseline::BatchMean => None,
+        };
+        let value_optimiser = match (&value, &config.value_optimiser) {
+            (Some(value), Some(optimiser)) => {
+                Some(AdamW::new(optimiser.clone(), ParamTable::collect(value).values().len()))
+            }
+            _ => None,
+        };
+        let parameters = ParamTable::collect(&policy).values().len();
+        let learner = Learner {
+            policy_optimiser: AdamW::new(config.policy_optimiser.clone(), parameters),
+            policy,
+            value,
+            reference: parts.reference.clone(),
+            value_optimiser,
+        };
+        let guards = config.guards;
+        let progress = Progress {
+            controller: config.kl.control()?.init()?,
+            skipped: SkippedSteps::new(guards.max_skipped),
+            kl_budget: guards.kl_budget.map(|budget| KlBudget::new(budget, guards.patience)),
+            entropy_floor: None,
+            base_entropy: 0.0,
+        };
+        let mut stage = Self { config, parts, settings, learner, progress, warnings: Vec::new() };
+        stage.measure_base_entropy()?;
+        Ok(stage)
+    }
+
+    /// The policy as it is now, on a plain device.
+    #[must_use]
+    pub fn policy(&self) -> HierarchicalPolicy {
+        self.learner.policy.valid()
+    }
+
+    /// Plays and judges one clip for each caption with fixed random numbers: the same before and after.
+    ///
+    /// # Errors
+    /// When a model or a judge fails.
+    pub fn measure(&self, captions: &[&str]) -> Result<Measurement> {
+        let (music, judges) = (self.parts.music, &self.parts.judges);
+        measure(&self.policy(), &self.learner.reference, music, judges, captions, &self.settings)
+    }
+
+    /// What guards and judges had to say since the last call.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// The entropy floor is a share of the reference's entropy at the states that it visits itself.
+    fn measure_base_entropy(&mut self) -> Result<()> {
+        let share = self.config.guards.entropy_floor_fraction;
+        if share == 0.0 {
+            return Ok(());
+        }
+        let captions: Vec<&str> = self.evaluation_captions();
+        let (reference, silent) = (&self.learner.reference, Judges::none());
+        let measured = measure(reference, reference, self.parts.music, &silent, &captions, &self.settings)?;
+        self.progress.base_entropy = measured.metrics().get("entropy").unwrap_or(0.0);
+        self.progress.entropy_floor =
+            Some(EntropyFloor::new(self.progress.base_entropy, share, self.config.guards.patience));
+        Ok(())
+    }
+
+    fn evaluation_captions(&self) -> Vec<&str> {
+        let count = self.config.evaluation.clips.max(1).min(self.parts.held_out.len());
+        self.parts.held_out[..count].iter().map(String::as_str).collect()
+    }
+
+    /// The captions of a step: epochs in a new order each; `clips_per_caption` clips of each side by side.
+    fn captions(&self, step: u64) -> Vec<String> {
+        let each = self.config.clips_per_caption.max(1);
+        let (count, wanted) = (self.parts.captions.len(), self.config.batch / each);
+        let first = step as usize * wanted;
+        let mut order: (usize, Vec<usize>) = (usize::MAX, Vec::new());
+        (first..first + wanted)
+            .flat_map(|position| {
+                let epoch = position / count;
+                if order.0 != epoch {
+                    let mut indices: Vec<usize> = (0..count).collect();
+                    Key::new(self.parts.seed, Purpose::Batch).step(epoch as u64).stream().shuffle(&mut indices);
+                    order = (epoch, indices);
+                }
+                std::iter::repeat_n(self.parts.captions[order.1[position % count]].clone(), each)
+            })
+            .collect()
+    }
+
+    /// Writes the first clips of an evaluation, named by the caption's place in the list.
+    fn write_samples(&self, step: u64, measured: &Measurement) -> Result<()> {
+        let (Some(folder), count) = (&self.parts.samples, self.config.evaluation.samples) else { return Ok(()) };
+        let folder = folder.join(format!("step-{step:06}"));
+        for (index, samples) in measured.played.audio.iter().take(count).enumerate() {
+            std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+            let audio = Audio { channels: vec![samples.clone()], sample_rate_hz: self.parts.music.sample_rate_hz() };
+            write_wav(&folder.join(format!("{index:02}.wav")), &audio)?;
+        }
+        Ok(())
+    }
+
+    fn watch(&mut self, metrics: &Metrics) -> Result<()> {
+        let skipped = metrics.get("skipped").unwrap_or(0.0) > 0.0;
+        let mut verdicts = vec![("max_skipped", self.progress.skipped.observe(skipped))];
+        if let (Some(guard), Some(kl)) = (&mut self.progress.kl_budget, metrics.get("kl")) {
+            verdicts.push(("kl_budget", guard.observe(kl)));
+        }
+        if let (Some(guard), Some(entropy)) = (&mut self.progress.entropy_floor, metrics.get("entropy")) {
+            verdicts.push(("entropy_floor_fraction", guard.observe(entropy)));
+        }
+        for (name, verdict) in verdicts {
+            if let Verdict::Warn(reason) = verdict.or_stop(name)? {
+                self.warnings.push(reason);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Training for Stage<'_> {
+    /// Metrics: `reward` (mean total), `reward_NAME` (mean raw score of each judge), `scaled_NAME`, `unscorable`,
+    /// `distinct`, `alpha`, and what [`Learner::step`] reports.
+    fn step(&mut self, step: u64) -> Result<Metrics> {
+        let owned = self.captions(step);
+        let captions: Vec<&str> = owned.iter().map(String::as_str).collect();
+        let (music, judges) = (self.parts.music, &self.parts.judges);
+        let first_clip = step * self.config.batch as u64;
+        let played = play(&self.policy(), music, &captions, &self.settings, (step, first_clip), judges.hear_audio())?;
+        let verdicts = played.judge(judges, &captions, music)?;
+
+        let mut metrics = Metrics::default();
+        if let Some(reward) = mean(&verdicts.total) {
+            metrics.push("reward", reward);
+        }
+        for part in &verdicts.parts {
+            for (kind, scores) in [("reward", &part.raw), ("scaled", &part.scaled)] {
+                if let Some(mean) = mean(scores) {
+                    metrics.push(format!("{kind}_{}", part.name), mean);
+                }
+            }
+        }
+        let reasons: Vec<&str> = verdicts
+            .total
+            .iter()
+            .filter_map(|score| match score {
+                Score::Unscorable(reason) => Some(reason.as_str()),
+                Score::Value(_) => None,
+            })
+            .collect();
+        metrics.push("unscorable", reasons.len() as f64);
+        if let Some(reason) = reasons.first() {
+            self.warnings.push(format!("{} clips could not be scored, the first by {reason}", reasons.len()));
+        }
+        metrics.push("distinct", distinct_share(&played.tokens));
+        let alpha = self.progress.controller.alpha();
+        metrics.push("alpha", alpha);
+
+        let rule = AdvantageRule {
+            baseline: self.config.baseline,
+            clips_per_caption: self.config.clips_per_caption,
+            whiten: self.config.whiten,
+        };
+        let totals: Vec<Option<f64>> = verdicts.total.iter().map(Score::value).collect();
+        let batch = Judged { prompt: &played.prompt, tokens: &played.tokens, totals: &totals };
+        metrics.0.extend(self.learner.step(&batch, rule, alpha, &self.settings.sampling)?.0);
+        if let Some(kl) = metrics.get("kl") {
+            self.progress.controller.update(kl)?;
+        }
+        self.watch(&metrics)?;
+        Ok(metrics)
+    }
+
+    fn state(&self) -> Result<Files> {
+        let mut files = Files::new();
+        let learner = &self.learner;
+        files.insert(POLICY.into(), ParamTable::collect(&learner.policy).to_safetensors(Storage::F32)?);
+        learner.policy_optimiser.save(POLICY_OPTIMISER, &mut files);
+        if let (Some(value), Some(optimiser)) = (&learner.value, &learner.value_optimiser) {
+            files.insert(VALUE.into(), ParamTable::collect(value).to_safetensors(Storage::F32)?);
+            optimiser.save(VALUE_OPTIMISER, &mut files);
+        }
+        let progress = serde_json::to_vec_pretty(&self.progress)
+            .map_err(|error| Error::config(PROGRESS, "numbers that JSON can hold", error))?;
+        files.insert(PROGRESS.into(), progress);
+        Ok(files)
+    }
+
+    fn restore(&mut self, files: &Files) -> Result<()> {
+        let bytes = |name: &str| files.get(name).map_or(&[][..], Vec::as_slice);
+        let table = ParamTable::collect(&self.learner.policy).read_safetensors(bytes(POLICY))?;
+        self.learner.policy = table.apply(self.learner.policy.clone())?;
+        self.learner.policy_optimiser.load(POLICY_OPTIMISER, files)?;
+        if let (Some(value), Some(optimiser)) = (self.learner.value.take(), &mut self.learner.value_optimiser) {
+            self.learner.value = Some(ParamTable::collect(&value).read_safetensors(bytes(VALUE))?.apply(value)?);
+            optimiser.load(VALUE_OPTIMISER, files)?;
+        }
+        self.progress = serde_json::from_slice(bytes(PROGRESS)).map_err(|error| Error::File {
+            path: PROGRESS.into(),
+            expected: "the state of a stage".into(),
+            got: error.to_string(),
+        })?;
+        Ok(())
+    }
+
+    /// On held-out captions, with the same random numbers each time: see [`Measurement::metrics`].
+    fn evaluate(&mut self, step: u64) -> Result<Metrics> {
+        let measured = self.measure(&self.evaluation_captions())?;
+        self.write_samples(step, &measured)?;
+        Ok(measured.metrics())
+    }
+}
+
+/// The weights of a stage's checkpoint, in a policy of the same shape.
+///
+/// # Errors
+/// When the checkpoint has none that fit.
+pub fn policy_of_checkpoint(files: &BTreeMap<String, Vec<u8>>, like: HierarchicalPolicy) -> Result<HierarchicalPolicy> {
+    let bytes = files.get(POLICY).map_or(&[][..], Vec::as_slice);
+    Ok(ParamTable::collect(&like).read_safetensors(bytes)?.apply(like)?)
+}
