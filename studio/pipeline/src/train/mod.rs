@@ -2,7 +2,6 @@
 
 pub mod codec;
 pub mod crops;
-pub mod crops;
 pub mod fine;
 pub mod policy;
 pub mod semantic;
