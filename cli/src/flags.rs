@@ -42,6 +42,8 @@ pub enum Command {
     /// Train one part of a bundle on a corpus
     #[command(subcommand)]
     Train(commands::train::Command),
+    /// Move a policy towards what judges prefer, by a recipe
+    Align(commands::align::Flags),
     /// Measure this machine's backends on the work of training
     Bench(commands::bench::Flags),
     /// What this program and this machine have: backends, cores, memory

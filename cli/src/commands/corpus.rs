@@ -12,7 +12,7 @@ use musicrl_pipeline::{
 };
 
 use super::Context;
-use crate::{failure::Failure, interrupt, progress::Bar, report::Report, words};
+use crate::{failure::Failure, progress::Bar, report::Report, words};
 
 /// The commands about corpora.
 #[derive(Debug, Subcommand)]
@@ -61,7 +61,7 @@ fn etudes(context: &Context, flags: &EtudesFlags) -> Result<Report, Failure> {
         sample_rate_hz: flags.sample_rate_hz,
         clip_seconds: flags.clip_seconds,
     };
-    let stop = interrupt::flag()?;
+    let stop = context.interrupt()?;
     let mut bar = Bar::new("etudes");
     let corpus = write_etudes(&flags.dir, &config, &mut |done, total| {
         bar.count(done as u64, total as u64);

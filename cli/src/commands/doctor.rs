@@ -21,6 +21,8 @@ pub fn run(context: &Context) -> Result<Report, Failure> {
         .line(format!("{:<22}{}", "memory available", words::bytes(hardware.available_bytes)))
         .value("memory_bytes", hardware.memory_bytes)
         .value("available_bytes", hardware.available_bytes);
+    let base = if musicrl_pipeline::embedded::is_present() { "present" } else { "missing" };
+    report = report.fact("embedded_base", "embedded base", base);
     let mut backends = Vec::new();
     for backend in Backend::ALL {
         let reason = if backend.is_built_in() { backend.device().err() } else { None };

@@ -9,7 +9,7 @@ use musicrl_pipeline::{
 };
 
 use super::Context;
-use crate::{failure::Failure, interrupt, machine::Hardware, progress::Bar, words};
+use crate::{failure::Failure, machine::Hardware, progress::Bar, words};
 
 /// Refuses what cannot fit into the memory that is available now; says what it needs.
 pub fn check_memory(estimate: &MemoryEstimate) -> Result<(), Failure> {
@@ -29,6 +29,7 @@ pub fn open(context: &Context, out: &Path, recipe: &str, seed: u64) -> Result<Ru
 
 /// Drives a training to its end. Stopped by the user, it fails with the command that goes on.
 pub fn run(
+    context: &Context,
     what: &'static str,
     training: &mut dyn Training,
     dir: &RunDir,
@@ -39,7 +40,7 @@ pub fn run(
         let time = words::duration(estimate.total_seconds());
         bar.say(&format!("{what}: {} steps, about {time} without evaluations", plan.steps));
     }
-    let plan = DrivePlan { interrupt: Some(interrupt::flag()?), ..plan.clone() };
+    let plan = DrivePlan { interrupt: Some(context.interrupt()?), ..plan.clone() };
     let outcome = drive(training, dir, &plan, &mut bar)?;
     drop(bar);
     match outcome.end {

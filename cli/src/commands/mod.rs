@@ -1,15 +1,22 @@
 //! The commands, one a file: settings from flags, one call into the studio, a report.
 
+pub mod align;
 pub mod bench;
 pub mod corpus;
 pub mod doctor;
 pub mod drive;
 pub mod train;
 
+use std::{
+    cell::OnceCell,
+    sync::{Arc, atomic::AtomicBool},
+};
+
 use crate::{
     backend::Backend,
     failure::Failure,
     flags::{Command, Global},
+    interrupt,
     report::Report,
 };
 
@@ -19,6 +26,7 @@ pub struct Context {
     pub backend: Backend,
     /// Seed, if one was given.
     pub seed: Option<u64>,
+    interrupt: OnceCell<Arc<AtomicBool>>,
 }
 
 impl Context {
@@ -33,7 +41,16 @@ impl Context {
                 .build_global()
                 .map_err(|error| Failure::failed(format!("cannot start {threads} threads: {error}")))?;
         }
-        Ok(Self { backend: global.backend, seed: global.seed })
+        Ok(Self { backend: global.backend, seed: global.seed, interrupt: OnceCell::new() })
+    }
+
+    /// The flag that Ctrl-C sets, from the first call on.
+    pub fn interrupt(&self) -> Result<Arc<AtomicBool>, Failure> {
+        if let Some(flag) = self.interrupt.get() {
+            return Ok(Arc::clone(flag));
+        }
+        let flag = interrupt::flag()?;
+        Ok(Arc::clone(self.interrupt.get_or_init(|| flag)))
     }
 
     /// The seed, 1 where none was given.
@@ -46,6 +63,7 @@ impl Context {
 pub fn run(context: &Context, command: Command) -> Result<Report, Failure> {
     match command {
         Command::Corpus(command) => corpus::run(context, command),
+        Command::Align(flags) => align::run(context, &flags),
         Command::Train(command) => train::run(context, &command),
         Command::Bench(flags) => bench::run(context, &flags),
         Command::Doctor => doctor::run(context),

@@ -38,7 +38,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let mut training = CodecTraining::new(config.clone(), &crops, &held_out, recipe.seed, &device)?;
     let out = flags.out("codec");
     let dir = drive::open(context, &out, &recipe.to_toml()?, recipe.seed)?;
-    let outcome = drive::run("codec", &mut training, &dir, &recipe.plan())?;
+    let outcome = drive::run(context, "codec", &mut training, &dir, &recipe.plan())?;
     bundle.set(part::CODEC, &config.codec, &training.codec(), flags.precision.into())?;
     flags.finish(part::CODEC, bundle, &out, &outcome)
 }

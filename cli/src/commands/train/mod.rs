@@ -1,6 +1,9 @@
 //! `musicrl train`: each command trains one part of a bundle.
 
 mod codec;
+mod fine;
+mod policy;
+mod semantic;
 mod text_audio;
 
 use std::{
@@ -26,8 +29,14 @@ use crate::{commands::drive, failure::Failure, report::Report, words};
 pub enum Command {
     /// The neural codec: sound to tokens and back
     Codec(Flags),
+    /// The semantic tokeniser: sound to its long-term structure
+    Semantic(Flags),
     /// The joint embedding of text and audio: the condition and the judge
     TextAudio(Flags),
+    /// The token policy, on the tokens of a corpus
+    Policy(Flags),
+    /// The fine stage: coarse tokens to all of them
+    Fine(Flags),
 }
 
 /// Sizes that settings start from.
@@ -182,6 +191,14 @@ impl Flags {
 pub fn run(context: &Context, command: &Command) -> Result<Report, Failure> {
     match command {
         Command::Codec(flags) => codec::run(context, flags),
+        Command::Semantic(flags) => semantic::run(context, flags),
+        Command::Policy(flags) => policy::run(context, flags),
+        Command::Fine(flags) => fine::run(context, flags),
         Command::TextAudio(flags) => text_audio::run(context, flags),
     }
+}
+
+fn no_published_preset(part: &str) -> Failure {
+    Failure::usage(format!("the {} has no published preset", part.replace('_', "-")))
+        .hint("take `--preset small` and give the sizes with --settings")
 }

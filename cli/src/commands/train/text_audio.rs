@@ -55,7 +55,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     }
     let out = flags.out("text-audio");
     let dir = drive::open(context, &out, &recipe.to_toml()?, recipe.seed)?;
-    let outcome = drive::run("text-audio", &mut training, &dir, &recipe.plan())?;
+    let outcome = drive::run(context, "text-audio", &mut training, &dir, &recipe.plan())?;
     bundle.set(part::TEXT_AUDIO, &settings.model, &training.finish()?, flags.precision.into())?;
     flags.finish(part::TEXT_AUDIO, bundle, &out, &outcome)
 }
