@@ -36,6 +36,10 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Align the base that is part of this program, and hear the difference
+    Demo(commands::demo::Flags),
+    /// Music from captions
+    Generate(commands::generate::Flags),
     /// Captioned audio to learn from
     #[command(subcommand)]
     Corpus(commands::corpus::Command),
