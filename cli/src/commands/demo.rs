@@ -36,6 +36,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let mut recipe = AlignRecipe::parse(RECIPE, Path::new("demo.toml"), &judges::REWARDS)?;
     recipe.seed = context.seed.unwrap_or(recipe.seed);
     let base = musicrl_pipeline::embedded::base()?;
+    super::align::check_memory(&recipe, &base)?;
     let settings = DemoSettings { captions: flags.captions, clips_per_caption: flags.clips, wavs: flags.wavs };
     let align_context = AlignContext {
         run: flags.out.clone(),

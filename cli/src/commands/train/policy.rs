@@ -8,6 +8,7 @@ use musicrl_pipeline::{
     Error,
     bundle::{Bundle, part},
     corpus::Corpus,
+    estimate,
     token_set::TokenSet,
     train::policy::{PolicyTraining, PolicyTrainingConfig, Vocabulary},
 };
@@ -40,6 +41,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let corpus = flags.corpus(codec.sample_rate_hz)?;
     let recipe = flags.recipe(context, part::POLICY, steps, config.clone());
     recipe.validate()?;
+    drive::check_memory(&estimate::models::policy(&config, &vocabulary))?;
     let device = context.backend.device()?;
     let set = tokens(context, &bundle, &corpus, config.clip_seconds, &device)?;
     let mut training = PolicyTraining::new(config.clone(), vocabulary, &set, recipe.seed, &device)?;
