@@ -36,7 +36,7 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Align the base that is part of this program, and hear the difference
+    /// Align the base inside the program with text adherence and compare before and after
     Demo(commands::demo::Flags),
     /// Music from captions
     Generate(commands::generate::Flags),

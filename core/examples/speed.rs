@@ -1,6 +1,6 @@
 //! Time of generation and of a teacher-forced pass, forward and backward, of a base-sized policy.
 //!
-//! `cargo run --release -p musicrl-core --example speed`
+//! `cargo run --release -p musicrl-core --example speed [gelu|swi-glu]`; the two have equally many parameters.
 #![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::time::Instant;

@@ -174,6 +174,18 @@ fn rows_that_are_no_distribution_are_errors() {
 }
 
 #[test]
+fn one_frame_and_one_entry_leave_no_choice() -> Result<(), Error> {
+    let sizes = Sizes { codebooks: vec![1, 1], frames: 1, clips: 2, condition: (0, 0), ..Sizes::mixed() };
+    for sampling in samplings() {
+        for sample in sample(&sizes, &sampling, &ConditionPrompt::unconditional(2), &[0, 1])? {
+            assert_eq!((sample.tokens.ids, sample.tokens.frames), (vec![0, 0], 1));
+            assert_eq!((sample.log_probabilities, sample.entropies), (vec![0.0; 2], vec![0.0; 2]));
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_request_that_does_not_fit_is_refused() {
     let sizes = Sizes { clips: 2, ..Sizes::mixed() };
     let policy = sizes.policy(1, &Device::flex());

@@ -1,84 +1,101 @@
 //! `musicrl demo`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use clap::Args;
 use musicrl_core::stats::Interval;
 use musicrl_pipeline::{
-    align::{judges, run::AlignContext},
-    demo::{DemoSettings, RECIPE, Side, demo},
+    align::judges::REWARDS,
+    demo::{DemoReport, DemoSettings, RECIPE, demo},
     recipe::AlignRecipe,
-    run::Versions,
 };
 
-use super::{Context, drive};
-use crate::{failure::Failure, machine::Hardware, progress::Bar, report::Report, words};
+use super::{
+    Context,
+    align::{align_context, check_memory},
+};
+use crate::{failure::Failure, progress::Bar, report::Report, words};
 
 /// Flags of `demo`.
 #[derive(Debug, Args)]
 pub struct Flags {
-    /// Run folder; a demo that is there goes on from its last checkpoint
+    /// Run folder; a demo that was stopped goes on there
     #[arg(long, default_value = "runs/demo")]
     out: PathBuf,
+    /// Learning steps [default: the recipe's]
+    #[arg(long)]
+    steps: Option<u64>,
     /// Held-out captions that are measured before and after
     #[arg(long, default_value_t = DemoSettings::default().captions)]
     captions: usize,
-    /// Clips of each of them
-    #[arg(long, default_value_t = DemoSettings::default().clips_per_caption)]
-    clips: usize,
-    /// Captions whose clips are written as WAV
-    #[arg(long, default_value_t = DemoSettings::default().wavs)]
-    wavs: usize,
 }
 
-/// Aligns the embedded base and compares it with itself before.
+/// Aligns the embedded base with text adherence and shows what changed.
 pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
-    let mut recipe = AlignRecipe::parse(RECIPE, Path::new("demo.toml"), &judges::REWARDS)?;
-    recipe.seed = context.seed.unwrap_or(recipe.seed);
-    let base = musicrl_pipeline::embedded::base()?;
-    super::align::check_memory(&recipe, &base)?;
-    let settings = DemoSettings { captions: flags.captions, clips_per_caption: flags.clips, wavs: flags.wavs };
-    let align_context = AlignContext {
-        run: flags.out.clone(),
-        versions: Versions::new(context.backend.name(), recipe.seed, Hardware::look().record()),
-        device: context.backend.device()?,
-        interrupt: Some(context.interrupt()?),
-    };
+    let start = Instant::now();
+    let mut recipe = AlignRecipe::parse(RECIPE, Path::new("demo.toml"), &REWARDS)?;
+    if let Some(seed) = context.seed {
+        recipe.seed = seed;
+    }
+    if let (Some(steps), Some(stage)) = (flags.steps, recipe.stage.last_mut()) {
+        stage.steps = steps;
+    }
+    let recipe = recipe.resolve(&REWARDS)?;
+    let bundle = musicrl_pipeline::embedded::base()?;
+    check_memory(&recipe, &bundle)?;
+    let settings = DemoSettings { captions: flags.captions, ..DemoSettings::default() };
+    let align_context = align_context(context, recipe.seed, flags.out.clone())?;
     let mut bar = Bar::new("demo");
-    let done = demo(&base, &recipe, &settings, &align_context, &mut bar)?;
+    bar.say(
+        "demo: the base inside the program learns to follow captions better; the clips before and after are written",
+    );
+    let Some((report, _)) = demo(&bundle, &recipe, &settings, &align_context, &mut bar)? else {
+        return Err(Failure::failed("the demo was stopped; its checkpoint is kept")
+            .hint(format!("go on with: {}", super::drive::this_command())));
+    };
     drop(bar);
-    let Some((figures, outcome)) = done else {
-        let hint = format!("resume with: {}", drive::this_command());
-        return Err(Failure::failed("stopped; the last checkpoint is kept").hint(hint));
-    };
-    let folder = flags.out.display();
-    let bundle = outcome.bundle.unwrap_or_default();
-    let line = |label: &str, side: &Side| {
-        format!(
-            "{label:<8}text adherence {}   sequence KL {:>6.1}   entropy {:.3}   distinct {:.0} %",
-            interval(&side.reward),
-            side.sequence_kl,
-            side.entropy,
-            100.0 * side.distinct_share
-        )
-    };
-    Ok(Report::new()
-        .line(format!("{} held-out captions, {} clips of each", figures.captions, figures.clips_per_caption))
-        .line(line("before", &figures.before))
-        .line(line("after", &figures.after))
-        .line(format!(
-            "rise    {} ({:.1} standard errors); entropy {:.0} % of the base's",
-            interval(&figures.difference),
-            figures.standard_errors,
-            100.0 * figures.entropy_share
-        ))
-        .line(format!("listen to {folder}/before and {folder}/after: the same captions and random numbers"))
-        .value("figures", &figures)
-        .value("run", folder.to_string())
-        .value("bundle", bundle.display().to_string())
-        .next(format!("musicrl generate --bundle {} \"a calm piano piece\"", words::shell(&bundle))))
+    Ok(in_words(&report, &flags.out, start.elapsed().as_secs_f64()))
 }
 
-fn interval(interval: &Interval) -> String {
-    format!("{:.4} [{:.4}, {:.4}]", interval.estimate, interval.low, interval.high)
+fn in_words(report: &DemoReport, out: &Path, seconds: f64) -> Report {
+    let interval = |x: &Interval| format!("{:.4} [{:.4}, {:.4}]", x.estimate, x.low, x.high);
+    let row = |name: &str, before: String, after: String| format!("{name:<34}{before:<28}{after}");
+    let (before, after) = (&report.before, &report.after);
+    let mut lines = vec![
+        format!(
+            "{} held-out captions, {} clips of each; {} learning steps; seed {}; 95 % bootstrap intervals over captions",
+            report.captions, report.clips_per_caption, report.steps, report.seed
+        ),
+        row("", "before".into(), "after".into()),
+        row("text adherence (cosine)", interval(&before.reward), interval(&after.reward)),
+        row(
+            "sequence KL to the base (nats)",
+            format!("{:.2}", before.sequence_kl),
+            format!("{:.2}", after.sequence_kl),
+        ),
+        row("entropy (nats a token)", format!("{:.3}", before.entropy), format!("{:.3}", after.entropy)),
+        row("distinct clips (share)", format!("{:.3}", before.distinct_share), format!("{:.3}", after.distinct_share)),
+        row("clips without a score", before.unscorable.to_string(), after.unscorable.to_string()),
+        format!(
+            "difference in text adherence {} = {:.1} standard errors; entropy kept {:.0} %; {} in all",
+            interval(&report.difference),
+            report.standard_errors,
+            100.0 * report.entropy_share,
+            words::duration(seconds)
+        ),
+        format!("clips: {} and {}", out.join("before").display(), out.join("after").display()),
+    ];
+    let mut printed = Report::new();
+    for line in lines.drain(..) {
+        printed = printed.line(line);
+    }
+    let bundle = out.join("bundle");
+    printed
+        .value("demo", report)
+        .value("seconds", seconds)
+        .value("out", out.display().to_string())
+        .next(format!("musicrl generate --bundle {} \"a fast bright marimba piece with drums\"", words::shell(&bundle)))
 }

@@ -1,73 +1,78 @@
 //! `musicrl generate`.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use musicrl_core::sampling::SamplingConfig;
-use musicrl_pipeline::{
-    bundle::Bundle,
-    generate::{Format, GenerateSettings, generate},
-};
+use musicrl_pipeline::generate::{Format, GenerateSettings, generate};
 
-use super::Context;
+use super::{Context, align::open_base};
 use crate::{failure::Failure, progress::Bar, report::Report};
 
-/// How clips are written.
+/// File format of clips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FileFormat {
+pub enum FormatFlag {
     /// 16-bit WAV
     Wav,
-    /// Ogg Opus at 64 kbit/s
+    /// Ogg Opus, 64 kbit/s
     Opus,
 }
 
 /// Flags of `generate`.
 #[derive(Debug, Args)]
 pub struct Flags {
-    /// What the music should be, one clip a caption
-    #[arg(required = true)]
+    /// Captions, one clip each
     captions: Vec<String>,
-    /// Bundle folder [default: the embedded base]
+    /// A text file with one caption a line, after those of the command line
     #[arg(long)]
-    bundle: Option<PathBuf>,
-    /// Folder for the clips
+    captions_file: Option<PathBuf>,
+    /// Bundle folder [default: the base inside the program]
+    #[arg(long, default_value = "embedded", hide_default_value = true)]
+    bundle: PathBuf,
+    /// Folder for the clips and their list
     #[arg(long, default_value = "clips")]
     out: PathBuf,
     /// Clips of each caption
     #[arg(long, default_value_t = 1)]
-    clips: usize,
-    /// Length of a clip [default: what the policy learned on]
+    count: usize,
+    /// Length of a clip [default: that of the bundle's training clips]
     #[arg(long)]
     seconds: Option<f64>,
-    /// Divides the logits: below 1 safer, above 1 wilder
-    #[arg(long, default_value_t = SamplingConfig::default().temperature)]
+    /// Divides the logits
+    #[arg(long, default_value_t = 0.99)]
     temperature: f64,
     /// Only the so many likeliest tokens
     #[arg(long)]
     top_k: Option<usize>,
-    /// Only the likeliest tokens up to this probability
+    /// Only the likeliest tokens whose probabilities reach this sum
     #[arg(long)]
     top_p: Option<f64>,
-    /// Weight of the caption: 1 is none extra
-    #[arg(long, default_value_t = SamplingConfig::default().guidance)]
+    /// Classifier-free guidance: 1 is none
+    #[arg(long, default_value_t = 1.0)]
     guidance: f64,
-    /// Clips at once; the result does not depend on it
+    /// Clips at once: more memory, less time, the same clips
     #[arg(long, default_value_t = 16)]
     batch: usize,
     /// File format
     #[arg(long, value_enum, default_value = "wav")]
-    format: FileFormat,
+    format: FormatFlag,
 }
 
-/// Generates and writes the clips.
+/// Generates clips.
 pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
-    let bundle = match &flags.bundle {
-        Some(path) => Bundle::open(path)?,
-        None => musicrl_pipeline::embedded::base()?,
-    };
+    let mut captions = flags.captions.clone();
+    if let Some(path) = &flags.captions_file {
+        let text =
+            fs::read_to_string(path).map_err(|error| Failure::failed(format!("read {}: {error}", path.display())))?;
+        captions.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string));
+    }
+    if captions.is_empty() {
+        return Err(Failure::usage("no caption").hint("musicrl generate \"a calm piano piece\""));
+    }
+    let bundle = open_base(&flags.bundle)?;
     let settings = GenerateSettings {
-        captions: flags.captions.clone(),
-        clips_per_caption: flags.clips,
+        captions,
+        clips_per_caption: flags.count,
         clip_seconds: flags.seconds,
         sampling: SamplingConfig {
             temperature: flags.temperature,
@@ -79,22 +84,25 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
         batch: flags.batch,
         out: flags.out.clone(),
         format: match flags.format {
-            FileFormat::Wav => Format::Wav,
-            FileFormat::Opus => Format::Opus,
+            FormatFlag::Wav => Format::Wav,
+            FormatFlag::Opus => Format::Opus,
         },
     };
-    let device = context.backend.device()?;
-    let mut bar = Bar::new("clips");
-    let written = generate(&bundle, &settings, &device, &mut |done, total| bar.count(done as u64, total as u64))?;
+    let mut bar = Bar::new("generate");
+    let written = generate(&bundle, &settings, &context.backend.device()?, &mut |done, total| {
+        bar.count(done as u64, total as u64)
+    })?;
     drop(bar);
-    let mut report = Report::new().value("out", flags.out.display().to_string());
+    let mut report = Report::new();
     for clip in &written {
         report = report.line(format!(
-            "{:>6.1} s  {}  \"{}\"",
+            "{}  {:.1} s  {}",
+            settings.out.join(&clip.file).display(),
             clip.seconds,
-            flags.out.join(&clip.file).display(),
             clip.caption
         ));
     }
-    Ok(report.value("clips", &written).next("listen; then `musicrl align RECIPE` moves the policy towards a reward"))
+    Ok(report
+        .value("clips", &written)
+        .next(format!("listen to {}; what each clip is stands in its clips.jsonl", settings.out.display())))
 }

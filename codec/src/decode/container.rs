@@ -36,6 +36,7 @@ pub(super) fn decode(bytes: Vec<u8>, path: &Path, limits: &Limits) -> Result<Dec
     // The frame walk needs the bytes that the reader takes for itself; it is quick, and only its result for an MPEG
     // stream is used.
     let mpeg_cut = framing::mpeg_cut(&bytes);
+    let mpeg_announces_length = framing::mpeg_announces_length(&bytes);
     let stream = MediaSourceStream::new(Box::new(io::Cursor::new(bytes)), MediaSourceStreamOptions::default());
     let mut format = symphonia::default::get_probe()
         .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
@@ -57,8 +58,10 @@ pub(super) fn decode(bytes: Vec<u8>, path: &Path, limits: &Limits) -> Result<Dec
         let channels = params.channels.as_ref().map_or(1, |channels| channels.count());
         limits.check(path, announced.unwrap_or(0), channels, rate)?;
     }
+    // Without a length in the file, symphonia would trim the stream to its estimate.
+    let gapless = !is_mpeg || mpeg_announces_length;
     let mut decoder = symphonia::default::get_codecs()
-        .make_audio_decoder(&params, &AudioDecoderOptions::default().verify(true))
+        .make_audio_decoder(&params, &AudioDecoderOptions::default().verify(true).gapless(gapless))
         .map_err(|error| unsupported(error.to_string()))?;
     let codec = decoder.codec_info().short_name.to_owned();
 

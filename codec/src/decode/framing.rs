@@ -99,17 +99,27 @@ fn announced_frames(bytes: &[u8], frame: &MpegFrame) -> Option<u32> {
     })
 }
 
-/// Whether an MPEG audio stream (MP1, MP2, MP3) is cut: its last frame is not whole, or a Xing tag announced more.
-/// `None` also for streams that cannot be walked; the decoder then has the word.
-///
-/// A file without a Xing tag that was cut exactly between two frames is a whole, shorter file.
-pub(super) fn mpeg_cut(bytes: &[u8]) -> Option<Cut> {
+/// The first frame of an MPEG audio stream and where it starts.
+fn first_mpeg_frame(bytes: &[u8]) -> Option<(usize, MpegFrame)> {
     let mut at = id3v2_bytes(bytes);
     // Some writers pad behind the tag.
     while bytes.get(at) == Some(&0) {
         at += 1;
     }
-    let first = mpeg_frame(bytes.get(at..)?)?;
+    Some((at, mpeg_frame(bytes.get(at..)?)?))
+}
+
+/// Whether an MPEG audio stream carries its own length. Without it a reader can only guess.
+pub(super) fn mpeg_announces_length(bytes: &[u8]) -> bool {
+    first_mpeg_frame(bytes).is_some_and(|(at, first)| announced_frames(&bytes[at..], &first).is_some())
+}
+
+/// Whether an MPEG audio stream (MP1, MP2, MP3) is cut: its last frame is not whole, or a Xing tag announced more.
+/// `None` also for streams that cannot be walked; the decoder then has the word.
+///
+/// A file without a Xing tag that was cut exactly between two frames is a whole, shorter file.
+pub(super) fn mpeg_cut(bytes: &[u8]) -> Option<Cut> {
+    let (mut at, first) = first_mpeg_frame(bytes)?;
     let announced = announced_frames(&bytes[at..], &first);
     let seconds = |frames: u64| frames as f64 * f64::from(first.samples) / f64::from(first.sample_rate_hz);
     let mut frames = 0_u64;
@@ -203,6 +213,7 @@ mod tests {
         let mut bytes = mp3(101);
         bytes[4 + 17..4 + 17 + 12].copy_from_slice(b"Xing\0\0\0\x01\0\0\0\x64");
         assert_eq!(mpeg_cut(&bytes), None);
+        assert!(mpeg_announces_length(&bytes) && !mpeg_announces_length(&mp3(101)));
         let reason = mpeg_cut(&bytes[..417 * 51]).unwrap().reason;
         assert_eq!(reason, "1.31 of 2.61 seconds are there");
     }

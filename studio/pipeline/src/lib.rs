@@ -8,6 +8,7 @@ pub mod demo;
 pub mod embedded;
 mod error;
 pub mod estimate;
+pub mod evaluate_codec;
 pub mod generate;
 pub mod guards;
 pub mod music;

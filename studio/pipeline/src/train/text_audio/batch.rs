@@ -109,14 +109,18 @@ pub(super) fn push_window(
     let first = out.len();
     out.extend_from_slice(features.window(start, window_frames));
     out.resize(first + window_frames * features.bands(), feature_of_power(0.0));
-    let key_words = noise > 0.0;
-    for chunk in out[first..].chunks_mut(4) {
-        // The power of a band of noise scatters about its mean: an exponential variable a value.
-        let words = if key_words { stream.words() } else { [0; 4] };
-        for (value, word) in chunk.iter_mut().zip(words) {
-            let scatter = -((f64::from(word) + 1.0) / 4_294_967_296.0).ln() as f32;
-            *value = feature_of_power(gain * power_of_feature(*value) + noise * scatter);
+    if noise > 0.0 {
+        for chunk in out[first..].chunks_mut(4) {
+            for (value, word) in chunk.iter_mut().zip(stream.words()) {
+                // The power of a band of noise scatters about its mean: an exponential variable a value.
+                let scatter = -((word as f32 + 1.0) / 4_294_967_296.0).ln();
+                *value = feature_of_power(gain * power_of_feature(*value) + noise * scatter);
+            }
         }
+    } else {
+        // A gain moves features by a constant, down to the floor.
+        let (shift, floor) = (feature_of_power(gain) - feature_of_power(1.0), feature_of_power(0.0));
+        out[first..].iter_mut().for_each(|value| *value = (*value + shift).max(floor));
     }
 }
 

@@ -7,6 +7,7 @@ use musicrl_core::nn::{Attention, FeedForward, TransformerConfig};
 use musicrl_rewards::{EmbeddingQuantiserConfig, front_end::FrontEndConfig, text::TextTokeniserConfig};
 
 use super::*;
+use crate::optim::AdamWConfig;
 
 const RATE_HZ: u32 = 8_000;
 
