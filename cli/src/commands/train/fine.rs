@@ -21,7 +21,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let mut preset = match flags.preset {
         Preset::Base => FineTrainingConfig::base(),
         Preset::Small => FineTrainingConfig::small(),
-        Preset::Published => return Err(super::no_published_preset(part::FINE)),
+        Preset::Published => FineTrainingConfig::published(),
     };
     if let Some(steps) = flags.steps {
         (preset.steps, preset.optimiser.decay_steps) = (steps, steps);

@@ -27,11 +27,12 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let steps = flags.steps.unwrap_or(match flags.preset {
         Preset::Base => 1_500,
         Preset::Small => 2_000,
-        Preset::Published => return Err(super::no_published_preset(part::POLICY)),
+        Preset::Published => 200_000,
     });
     let preset = match flags.preset {
+        Preset::Base => PolicyTrainingConfig::base(steps),
         Preset::Small => PolicyTrainingConfig::small(steps),
-        _ => PolicyTrainingConfig::base(steps),
+        Preset::Published => PolicyTrainingConfig::published(steps),
     };
     let config = flags.settings(&preset)?;
     config.validate()?;

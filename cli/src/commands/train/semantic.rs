@@ -22,7 +22,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let mut preset = match flags.preset {
         Preset::Base => SemanticTrainingConfig::base(),
         Preset::Small => SemanticTrainingConfig::small(),
-        Preset::Published => return Err(super::no_published_preset(part::SEMANTIC)),
+        Preset::Published => SemanticTrainingConfig::published(),
     };
     if let Some(steps) = flags.steps {
         (preset.steps, preset.optimiser.decay_steps) = (steps, steps);
