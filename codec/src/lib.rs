@@ -7,6 +7,8 @@
 //! - [`opus`]: the Opus codec behind a safe interface; the round trip that comparisons need.
 //! - [`resample`], [`loudness`], [`mel`]: rate, level and mel front ends.
 //! - [`neural`]: the convolutional codec with residual vector quantisation.
+//! - [`semantic`]: the semantic tokeniser, trained by masked prediction.
+//! - [`fine`]: the fine acoustic levels from semantic and coarse tokens, by parallel masked decoding.
 //! - [`distance`]: how far a reconstruction is from its original.
 //!
 //! ```

@@ -11,7 +11,6 @@ use musicrl_core::sampling::{GenerationRequest, SamplingConfig, generate};
 use musicrl_core::tokens::{Slot, StreamKind, TokenLayout, Tokens};
 
 const NOTES: usize = 8;
-
 /// Row: the note before (the last row: none). Column: the next note.
 #[derive(Module, Debug)]
 struct Bigrams {
@@ -55,7 +54,6 @@ impl Decoder for BigramDecoder {
         Ok(())
     }
 }
-
 /// The share of steps from a note to its neighbour.
 fn reward(clip: &Tokens) -> f32 {
     clip.ids.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) == 1).count() as f32 / (clip.frames - 1) as f32

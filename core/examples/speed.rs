@@ -1,6 +1,6 @@
 //! Time of generation and of a teacher-forced pass, forward and backward, of a base-sized policy.
 //!
-//! `cargo run --release -p musicrl-core --example speed`
+//! `cargo run --release -p musicrl-core --example speed [gelu|swi-glu]`; the two have equally many parameters.
 #![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::time::Instant;
@@ -37,13 +37,19 @@ fn main() -> musicrl_core::Result<()> {
     println!("{} parameters", params::ParamTable::collect(&policy).values().len());
     let prompt = ConditionPrompt::new(vec![Some(vec![1, 2, 3, 4]); CLIPS]);
 
-    let mut decoder = policy.tensor_decoder(&prompt, FRAMES)?;
-    let start = Instant::now();
-    for _ in 0..FRAMES * policy.layout().slots_per_frame() {
-        decoder.logits()?;
-        decoder.accept(&[0; CLIPS])?;
+    let decode = |name: &str, mut decoder: Box<dyn Decoder>| -> musicrl_core::Result<()> {
+        let start = Instant::now();
+        for _ in 0..FRAMES * policy.layout().slots_per_frame() {
+            decoder.logits()?;
+            decoder.accept(&[0; CLIPS])?;
+        }
+        println!("decoding {name}, no sampling: {:.3} s", start.elapsed().as_secs_f64());
+        Ok(())
+    };
+    for _ in 0..3 {
+        decode("with tensors", Box::new(policy.tensor_decoder(&prompt, FRAMES)?))?;
+        decode("packed", Box::new(policy.packed_decoder(&prompt, FRAMES)?))?;
     }
-    println!("decoding with tensors, no sampling: {:.3} s", start.elapsed().as_secs_f64());
 
     let request = GenerationRequest::consecutive(SamplingConfig::default(), FRAMES, (1, 1), 0, CLIPS);
     for _ in 0..2 {

@@ -56,10 +56,25 @@ fn the_same_seed_gives_the_same_clips_for_any_batch() -> Result<(), Error> {
                 let ids: Vec<u64> = clips.iter().map(|clip| 20 + *clip as u64).collect();
                 let part = sample(&sizes, &sampling, &prompt.select(&clips)?, &ids)?;
                 for (clip, part) in clips.iter().zip(&part) {
-                    assert_eq!(part.tokens, whole[*clip].tokens, "clip {clip} in a batch of {size}, {sampling:?}");
+                    assert_eq!(part, &whole[*clip], "clip {clip} in a batch of {size}, {sampling:?}");
                 }
             }
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn one_and_two_threads_give_the_same_bits() -> Result<(), Error> {
+    let sizes = Sizes { clips: 8, ..Sizes::mixed() };
+    let prompt = sizes.prompt(&mut Key::new(1, Purpose::Test).stream());
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| sample(&sizes, &SamplingConfig::default(), &prompt, &[0, 1, 2, 3, 4, 5, 6, 7]))
+    };
+    let one = on(1)?;
+    for threads in [2, 3] {
+        assert_eq!(one, on(threads)?, "{threads} threads");
     }
     Ok(())
 }
@@ -156,6 +171,18 @@ fn rows_that_are_no_distribution_are_errors() {
     assert!(matches!(shaped.shape(&guided, &[0.0], Some(&[f32::NAN])), Err(Error::NonFinite { .. })));
     assert!(matches!(shaped.shape(&guided, &[0.0], None), Err(Error::Shape { .. })));
     assert!(matches!(shaped.shape(&guided, &[0.0], Some(&[0.0, 1.0])), Err(Error::Shape { .. })));
+}
+
+#[test]
+fn one_frame_and_one_entry_leave_no_choice() -> Result<(), Error> {
+    let sizes = Sizes { codebooks: vec![1, 1], frames: 1, clips: 2, condition: (0, 0), ..Sizes::mixed() };
+    for sampling in samplings() {
+        for sample in sample(&sizes, &sampling, &ConditionPrompt::unconditional(2), &[0, 1])? {
+            assert_eq!((sample.tokens.ids, sample.tokens.frames), (vec![0, 0], 1));
+            assert_eq!((sample.log_probabilities, sample.entropies), (vec![0.0; 2], vec![0.0; 2]));
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl FineConfig {
             ("heads", self.heads > 0 && head * self.heads == self.width, "a divisor of width", self.heads.to_string()),
             (
                 "width",
-                head > 0 && head % 2 == 0 && self.width <= 1 << 14,
+                head > 0 && head.is_multiple_of(2) && self.width <= 1 << 14,
                 "an even multiple of heads, at most 16,384",
                 self.width.to_string(),
             ),

@@ -26,6 +26,11 @@ pub struct Level {
 /// All levels.
 #[derive(Module, Debug)]
 pub struct ResidualQuantiser {
+    /// Mean of the latent when the codebooks started, `[latent width]`. Latents have a large part that never changes:
+    /// without it the commitment and the codebooks work on what differs.
+    centre: Param<Tensor<1>>,
+    /// Root mean square of the rest, `[1]`.
+    spread: Param<Tensor<1>>,
     levels: Vec<Level>,
     #[module(skip)]
     config: QuantiserConfig,
@@ -38,7 +43,8 @@ pub struct Quantised {
     pub codes: Tensor<3, Int>,
     /// The named vectors; the gradient passes to the latent as if nothing had been rounded.
     pub latent: Tensor<3>,
-    /// Mean squared distance of each level's input to its entry, [1]: keeps the encoder near the codebooks.
+    /// Mean squared distance of each level's input to its entry, [1], where the latent's variance at the start of the
+    /// codebooks was 1: keeps the encoder near the codebooks.
     pub commitment: Tensor<1>,
     /// What each level looked up, [clips * frames, lookup width], without gradient: for [`ResidualQuantiser::follow`].
     pub inputs: Vec<Tensor<2>>,
@@ -118,7 +124,17 @@ impl Level {
 impl ResidualQuantiser {
     pub(crate) fn new(width: usize, config: &QuantiserConfig, device: &Device) -> Self {
         let levels = (0..config.levels).map(|_| Level::new(width, config, device)).collect();
-        Self { levels, config: config.clone() }
+        let fixed = |tensor: Tensor<1>| Param::from_tensor(tensor).set_require_grad(false);
+        let (centre, spread) = (fixed(Tensor::zeros([width], device)), fixed(Tensor::ones([1], device)));
+        Self { centre, spread, levels, config: config.clone() }
+    }
+
+    fn normalise(&self, latent: Tensor<3>) -> Tensor<3> {
+        (latent - self.centre.val().detach().unsqueeze::<3>()) / self.spread.val().detach().unsqueeze::<3>()
+    }
+
+    fn restore(&self, normal: Tensor<3>) -> Tensor<3> {
+        normal * self.spread.val().detach().unsqueeze::<3>() + self.centre.val().detach().unsqueeze::<3>()
     }
 
     /// Number of levels.
@@ -145,7 +161,7 @@ impl ResidualQuantiser {
     #[must_use]
     pub fn encode(&self, latent: Tensor<3>) -> Tensor<3, Int> {
         let [clips, frames, _] = latent.dims();
-        let mut residual = latent.detach();
+        let mut residual = self.normalise(latent.detach());
         let mut codes = Vec::with_capacity(self.levels.len());
         for level in &self.levels {
             let ids = level.nearest(level.lookup_of(residual.clone()));
@@ -183,7 +199,8 @@ impl ResidualQuantiser {
                 None => part,
             });
         }
-        sum.ok_or_else(|| Error::Shape { what: "codes", expected: "a level".into(), got: "none".into() })
+        let none = || Error::Shape { what: "codes", expected: "a level".into(), got: "none".into() };
+        Ok(self.restore(sum.ok_or_else(none)?))
     }
 
     /// Quantises with a straight-through gradient, for training. `active` has the number of levels each clip keeps
@@ -195,6 +212,7 @@ impl ResidualQuantiser {
     pub fn quantise(&self, latent: Tensor<3>, active: Option<&[usize]>) -> Quantised {
         let [clips, frames, _] = latent.dims();
         let device = latent.device();
+        let latent = self.normalise(latent);
         let mut residual = latent.clone();
         let mut sum: Option<Tensor<3>> = None;
         let mut commitment: Option<Tensor<1>> = None;
@@ -224,7 +242,7 @@ impl ResidualQuantiser {
         let through = if self.config.lookup_width > 0 { sum } else { latent.clone() + (sum - latent).detach() };
         Quantised {
             codes: Tensor::cat(codes, 2),
-            latent: through,
+            latent: self.restore(through),
             commitment: commitment.unwrap_or_else(|| Tensor::zeros([1], &device)) / self.levels.len().max(1) as f64,
             inputs,
         }
@@ -273,8 +291,14 @@ impl ResidualQuantiser {
     /// # Shapes
     /// - latent: [clips, frames, latent width], the more rows the better
     pub fn start(&mut self, latent: Tensor<3>, iterations: usize, key: Key) {
-        let clips = latent.dims()[0];
-        let mut residual = latent.detach();
+        let [clips, frames, width] = latent.dims();
+        let latent = latent.detach();
+        let fixed = |param: &Param<Tensor<1>>, value: Tensor<1>| param.clone().map(|_| value).set_require_grad(false);
+        let centre = latent.clone().mean_dim(0).mean_dim(1).reshape([width]);
+        let rest = latent.clone().reshape([clips * frames, width]) - centre.clone().unsqueeze::<2>();
+        self.centre = fixed(&self.centre, centre);
+        self.spread = fixed(&self.spread, rest.square().mean().sqrt() + 1e-6);
+        let mut residual = self.normalise(latent);
         for (index, level) in self.levels.iter_mut().enumerate() {
             let inputs = level.lookup_of(residual.clone()).detach();
             let [rows, width] = inputs.dims();

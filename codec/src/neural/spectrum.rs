@@ -30,6 +30,10 @@ pub(crate) fn fourier_kernels(window: usize, scale: f64, device: &Device) -> Ten
     Tensor::from_data(TensorData::new(values, [window, 2 * bins]), device)
 }
 
+/// Log magnitude that the network means by zero, and by one more.
+const LOUDNESS_CENTRE: f64 = -5.0;
+const LOUDNESS_GAIN: f64 = 2.0;
+
 /// Log magnitudes and compressed spectra of overlapping windows.
 #[derive(Module, Debug)]
 pub struct Analysis {
@@ -106,15 +110,16 @@ impl Synthesis {
     }
 
     /// # Shapes
-    /// - spectrum: [clips, frames, 2 * bins]: log magnitudes, then phases in radians
+    /// - spectrum: [clips, frames, 2 * bins]: log magnitudes (centred and scaled), then phases in radians
     /// - result: [clips, frames * stride, 1]
     #[must_use]
     pub fn forward(&self, spectrum: Tensor<3>) -> Tensor<3> {
         let [clips, frames, width] = spectrum.dims();
         let bins = width / 2;
         let flat = spectrum.reshape([clips * frames, width]);
-        // e^4 is beyond full scale; the ceiling keeps an early slip of the network finite.
-        let magnitude = flat.clone().narrow(1, 0, bins).clamp_max(4.0).exp();
+        // Around zero the network speaks about as loud as music is; e^4 is beyond full scale, and the ceiling keeps an
+        // early slip finite.
+        let magnitude = (flat.clone().narrow(1, 0, bins) * LOUDNESS_GAIN + LOUDNESS_CENTRE).clamp_max(4.0).exp();
         let phase = flat.narrow(1, bins, bins);
         let spectrum = Tensor::cat(vec![magnitude.clone() * phase.clone().cos(), magnitude * phase.sin()], 1);
         self.sum(spectrum, clips)

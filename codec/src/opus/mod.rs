@@ -6,4 +6,4 @@ mod raw;
 
 pub use ogg::encode_ogg;
 pub(crate) use ogg::{decode_ogg, is_ogg_opus};
-pub use packets::{RoundTrip, opus_roundtrip};
+pub use packets::{BITRATE_RANGE_BPS, RoundTrip, opus_roundtrip};

@@ -39,3 +39,5 @@ pub use linear::Linear;
 pub use norm::RmsNorm;
 pub use rotary::Rotary;
 pub use transformer::{Block, Cache, Transformer};
+
+pub(crate) use {norm::EPSILON, rotary::turn};

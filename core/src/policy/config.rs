@@ -89,3 +89,47 @@ impl HierarchicalPolicyConfig {
         self.layout.slots.iter().map(|slot| slot.codebook).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::{Slot, StreamKind};
+
+    fn config() -> HierarchicalPolicyConfig {
+        let stack = StackConfig { width: 8, layers: 1, heads: 2, ff_width: 8, feed_forward: FeedForward::SwiGlu };
+        let slot = |codebook| Slot { stream: StreamKind::Acoustic, codebook };
+        HierarchicalPolicyConfig {
+            layout: TokenLayout { slots: vec![slot(3), slot(5)], frame_rate_hz: 12.5 },
+            global: stack.clone(),
+            local: stack,
+            condition_slots: 2,
+            condition_codebook: 4,
+        }
+    }
+
+    #[test]
+    fn bad_settings_are_named() {
+        assert_eq!(config().validate(), Ok(()));
+        let mut bad =
+            [("slots", config()), ("heads", config()), ("layers", config()), ("condition_codebook", config())];
+        bad[0].1.layout.slots.clear();
+        bad[1].1.global.heads = 3;
+        bad[2].1.local.layers = 0;
+        bad[3].1.condition_codebook = 0;
+        for (name, config) in bad {
+            assert!(matches!(config.validate(), Err(Error::Config { field, .. }) if field == name), "{name}");
+        }
+        assert_eq!(
+            HierarchicalPolicyConfig { condition_slots: 0, condition_codebook: 0, ..config() }.validate(),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn settings_survive_json_and_unknown_keys_do_not() {
+        let mut json = serde_json::to_value(config()).unwrap_or_default();
+        assert_eq!(serde_json::from_value(json.clone()).ok(), Some(config()));
+        json["local"]["dropout"] = 0.1.into();
+        assert!(serde_json::from_value::<HierarchicalPolicyConfig>(json).is_err());
+    }
+}

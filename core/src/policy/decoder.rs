@@ -103,6 +103,10 @@ impl TensorDecoder {
         let config = policy.config();
         let device = policy.trunk.device();
         let clips = prompt.clips();
+        if clips == 0 {
+            let expected = "at least one clip".into();
+            return Err(Error::Shape { what: "prompt", expected, got: "none".into() });
+        }
         let slots = config.layout.slots_per_frame();
         let (prefix, summary) = policy.trunk.condition(prompt)?;
         let width = config.global.width;

@@ -6,7 +6,9 @@ use burn::{
     tensor::{Device, Int, Tensor, TensorData},
 };
 
-use super::{ConditionPrompt, Decoder, HierarchicalPolicyConfig, HierarchicalTrunk, PADDED, Policy, TensorDecoder};
+use super::{
+    ConditionPrompt, Decoder, HierarchicalPolicyConfig, HierarchicalTrunk, PADDED, PackedDecoder, Policy, TensorDecoder,
+};
 use crate::{Result, params::reinitialise, random::Key, tokens::TokenLayout};
 
 /// A global causal transformer over frames, a local one over the slots of a frame, and a head for every slot.
@@ -41,7 +43,15 @@ impl HierarchicalPolicy {
         self.trunk.config()
     }
 
-    /// Incremental decoding with tensors, on the policy's own device.
+    /// Incremental decoding in plain Rust, with weights packed once: what [`decoder`](Policy::decoder) gives.
+    ///
+    /// # Errors
+    /// [`Error`](crate::Error) when the prompt does not fit the policy.
+    pub fn packed_decoder(&self, prompt: &ConditionPrompt, frames_max: usize) -> Result<PackedDecoder> {
+        PackedDecoder::new(self, prompt, frames_max)
+    }
+
+    /// Incremental decoding with tensors, on the policy's own device: for policies so large that an accelerator pays.
     ///
     /// # Errors
     /// [`Error`](crate::Error) when the prompt does not fit the policy.
@@ -83,6 +93,6 @@ impl Policy for HierarchicalPolicy {
     }
 
     fn decoder(&self, prompt: &ConditionPrompt, frames_max: usize) -> Result<Box<dyn Decoder>> {
-        Ok(Box::new(self.tensor_decoder(prompt, frames_max)?))
+        Ok(Box::new(self.packed_decoder(prompt, frames_max)?))
     }
 }

@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 use burn::tensor::{Bool, Int, Tensor};
 
-use super::shape::{BEYOND, FORBIDDEN, check_actions, check_each, counted, not_empty, same, widen};
+use super::shape::{BEYOND, FORBIDDEN, check_actions, check_each, counted, not_empty, read_mask, same, widen};
 use crate::{Error, Result};
 
 /// log softmax over the codebook: log pi_v = l_v - log sum_u exp(l_u).
@@ -32,12 +32,16 @@ pub(crate) fn sanitise(logits: Tensor<3>, mask: &Tensor<2, Bool>) -> Result<Tens
     same("mask", [clips, actions], mask.dims())?;
     let logits = widen(logits);
     let constant = logits.clone().inner();
-    if constant.clone().contains_nan().into_data().iter::<bool>().any(|nan| nan) {
+    let forbidden = constant.clone().lower_elem(FORBIDDEN);
+    if read_mask(mask).into_iter().all(|counts| counts) {
+        // The common case, without two passes over the codebook: NaN shows in the rows' sums, which are checked.
+        return Ok(logits.mask_fill(forbidden, FORBIDDEN));
+    }
+    if constant.contains_nan().into_data().iter::<bool>().any(|nan| nan) {
         return Err(Error::NonFinite { what: "logits", at: "some action: NaN, from a broken model".to_string() });
     }
     let uncounted = mask.clone().bool_not().reshape([clips, actions, 1]).expand([clips, actions, codebook]);
-    let logits = logits.mask_fill(constant.lower_elem(FORBIDDEN), FORBIDDEN);
-    Ok(logits.mask_fill(uncounted, 0.0))
+    Ok(logits.mask_fill(forbidden, FORBIDDEN).mask_fill(uncounted, 0.0))
 }
 
 /// Sanitised logits less their row's maximum, and the logarithm of the sum of their exponentials `[clips, actions, 1]`.
@@ -45,10 +49,12 @@ pub(crate) fn shifted(logits: Tensor<3>) -> Result<(Tensor<3>, Tensor<3>)> {
     let [clips, actions, _] = logits.dims();
     // The maximum is a constant: the shift cancels in value and gradient.
     let max = logits.clone().inner().max_dim(2);
-    let allowed = |max: f64| max > FORBIDDEN / 2.0 && max < f64::INFINITY;
-    check_each("largest logit (+inf, or no allowed token)", &max.clone().reshape([clips, actions]), allowed)?;
-    let shifted = logits - max;
+    let shifted = logits - max.clone();
     let log_sum = shifted.clone().exp().sum_dim(2).log();
+    // max + log_sum: NaN if a logit is, or if one is +inf; about -1e30 if all are forbidden.
+    let rows = (max + log_sum.clone().inner()).reshape([clips, actions]);
+    let sound = |sum: f64| sum > FORBIDDEN / 2.0 && sum < f64::INFINITY;
+    check_each("log-sum of logits (a NaN, a +inf, or no allowed token)", &rows, sound)?;
     Ok((shifted, log_sum))
 }
 

@@ -35,7 +35,13 @@ impl GenerationRequest {
         first_clip: u64,
         clips: usize,
     ) -> Self {
-        Self { sampling, frames, seed, step, clips: (first_clip..).take(clips).collect() }
+        Self {
+            sampling,
+            frames,
+            seed,
+            step,
+            clips: (0..clips as u64).map(|clip| first_clip.wrapping_add(clip)).collect(),
+        }
     }
 }
 

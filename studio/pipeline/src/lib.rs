@@ -4,8 +4,12 @@
 pub mod align;
 pub mod bundle;
 pub mod corpus;
+pub mod demo;
+pub mod embedded;
 mod error;
 pub mod estimate;
+pub mod evaluate_codec;
+pub mod generate;
 pub mod guards;
 pub mod music;
 pub mod optim;

@@ -18,7 +18,7 @@ use musicrl_pipeline::{
     Error, Result,
     run::{
         Best, Direction, Disk, DrivePlan, End, Keep, Kind, Machine, Observer, Progress, RunDir, Silent, SystemDisk,
-        Versions, drive, read_metrics, tensorboard::read_events,
+        Versions, calibrate, drive, read_metrics, tensorboard::read_events,
     },
     training::{Files, Metrics, Training},
 };
@@ -271,4 +271,18 @@ fn killed_at_random_moments_it_ends_with_the_same_bytes() {
     }
     assert!(kills >= 5, "only {kills} kills hit the run");
     assert_eq!(result_bytes(temp.path(), KILLED_STEPS), expected, "after {kills} kills");
+}
+
+#[test]
+fn calibration_measures_and_leaves_the_training_as_it_was() {
+    let (_temp, expected) = undisturbed(43);
+    let temp = tempfile::tempdir().unwrap();
+    let dir = open(temp.path());
+    let mut toy = Toy { pause: Duration::from_millis(2), ..Toy::new() };
+    let estimate = calibrate(&mut toy, &dir.checkpoints(), 43).unwrap().unwrap();
+    assert!(estimate.total_seconds() >= 43.0 * 0.002, "{estimate:?}");
+    assert_eq!(calibrate(&mut toy, &dir.checkpoints(), 5).unwrap(), None, "too short");
+    drive(&mut toy, &dir, &plan(43), &mut Silent).unwrap();
+    assert_eq!(result_bytes(temp.path(), 43), expected);
+    assert_eq!(calibrate(&mut toy, &dir.checkpoints(), 43).unwrap(), None, "it has a checkpoint");
 }

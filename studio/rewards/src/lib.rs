@@ -1,7 +1,41 @@
-//! Judges that hear audio.
+//! Judges that hear audio: the joint text-audio embedding, its tokens, and text adherence as a reward.
+//!
+//! A caption and a piece of audio become unit vectors of one space, trained so that what belongs together lies together.
+//! The space serves twice: its residual-quantised vectors are the condition of the policy (of the audio in pretraining,
+//! of the caption in generation), and the cosine of a caption and the audio made for it is a reward.
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use musicrl_core::reward::{AudioView, Clip, Reward, TokensView};
+//! use musicrl_rewards::{TextAdherence, TextAudioConfig};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Untrained weights by seed; `musicrl_pipeline::train::text_audio` trains them.
+//! let model = TextAudioConfig::base().init_seeded(1, &Device::flex())?;
+//! let judge = TextAdherence::new(model);
+//! let samples: Vec<f32> = (0..102_400).map(|i| (i as f32 * 0.05).sin() * 0.1).collect();
+//! let audio = Some(AudioView { samples: &samples, sample_rate_hz: 16_000 });
+//! let clip = Clip { caption: "a calm flute melody", tokens: TokensView { ids: &[], slots: 5 }, audio };
+//! let score = judge.score(&[clip])?[0].value();
+//! assert!(score.is_some_and(|score| (-1.0..=1.0).contains(&score)));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Map
+//! - text side: [`text`] (hashed words and trigrams), [`towers::TextTower`]
+//! - audio side: [`front_end`] (any rate to log-mel frames), [`windows`], [`towers::AudioTower`]
+//! - [`config`] and [`model`]: both towers; [`contrastive`]: the loss
+//! - [`quantiser`]: embeddings as tokens
+//! - [`adherence`]: the reward
+//!
+//! # What it does not do
+//! It downloads nothing, trains nothing by itself, and reads no files: weights come through
+//! [`musicrl_core::params::ParamTable`].
 #![forbid(unsafe_code)]
 
 pub mod adherence;
+pub mod config;
 pub mod contrastive;
 mod error;
 pub mod front_end;
@@ -13,6 +47,7 @@ pub mod towers;
 pub mod windows;
 
 pub use adherence::TextAdherence;
+pub use config::TextAudioConfig;
 pub use error::{Error, Result};
-pub use model::{TextAudioConfig, TextAudioModel};
+pub use model::TextAudioModel;
 pub use quantiser::{EmbeddingQuantiser, EmbeddingQuantiserConfig};

@@ -8,8 +8,9 @@
 //! audio/*.wav    mono, 16 bits
 //! ```
 
-pub mod import;
 pub mod etudes;
+pub mod import;
+pub mod properties;
 pub mod store;
 pub mod summary;
 pub mod writer;

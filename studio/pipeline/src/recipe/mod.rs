@@ -15,6 +15,7 @@ mod rewards;
 mod sampling;
 pub mod settings;
 mod stage;
+mod train;
 
 pub use align::{AlignRecipe, BaseConfig, EMBEDDED};
 pub use captions::{CaptionSource, CaptionsConfig};
@@ -25,3 +26,4 @@ pub use parse::{parse, parse_file};
 pub use rewards::RewardConfig;
 pub use sampling::SamplingConfig;
 pub use stage::{Baseline, Reference, StageConfig};
+pub use train::TrainRecipe;

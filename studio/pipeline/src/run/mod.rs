@@ -16,6 +16,7 @@
 //! again ends with the same bytes in its last checkpoint and in `metrics.jsonl` as one that was not, on the same
 //! backend and machine.
 
+mod calibrate;
 mod checkpoint;
 mod dir;
 mod disk;
@@ -25,6 +26,7 @@ mod remaining;
 pub mod tensorboard;
 mod versions;
 
+pub use calibrate::calibrate;
 pub use checkpoint::{Best, Checkpoint, Checkpoints, Direction, Keep, Latest};
 pub use dir::RunDir;
 pub use disk::{Disk, SystemDisk};

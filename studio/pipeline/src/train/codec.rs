@@ -63,7 +63,10 @@ pub struct CodecTrainingConfig {
     pub batch_clips: usize,
     /// Frames of each clip.
     pub crop_frames: usize,
-    /// Clips on which the codebooks start by k-means at the first step.
+    /// Step from which latents are quantised. Before it the networks learn to reconstruct from the latent itself: the
+    /// codebooks then start on latents that mean something, not on those of a fresh encoder that moves away at once.
+    pub quantise_from_step: u64,
+    /// Clips on which the codebooks start by k-means at that step.
     pub start_clips: usize,
     /// The codec's optimiser.
     pub optimiser: AdamWConfig,
@@ -79,8 +82,9 @@ impl CodecTrainingConfig {
             codec: CodecConfig::base(),
             loss: SpectralLossConfig::default(),
             commitment: 0.25,
-            batch_clips: 16,
-            crop_frames: 32,
+            batch_clips: 8,
+            crop_frames: 24,
+            quantise_from_step: steps / 10,
             start_clips: 96,
             optimiser: AdamWConfig { learning_rate: 2e-3, decay_steps: steps, ..AdamWConfig::default() },
             adversary: None,
@@ -90,7 +94,7 @@ impl CodecTrainingConfig {
     /// Real recordings on two cores.
     #[must_use]
     pub fn small(steps: u64) -> Self {
-        Self { codec: CodecConfig::small(), crop_frames: 48, start_clips: 64, ..Self::base(steps) }
+        Self { codec: CodecConfig::small(), crop_frames: 32, start_clips: 96, ..Self::base(steps) }
     }
 
     /// The published sizes, for machines with an accelerator.
@@ -236,14 +240,14 @@ impl<'a> CodecTraining<'a> {
     }
 
     /// Gives the codebooks their first entries from what the fresh encoder makes of some clips.
-    fn start_codebooks(&mut self) -> Result<()> {
+    fn start_codebooks(&mut self, step: u64) -> Result<()> {
         let codec = self.codec.valid();
         let mut latents = Vec::new();
         let mut first = 0;
         while first < self.config.start_clips {
             let clips = self.config.batch_clips.min(self.config.start_clips - first);
             // Clips behind those of the first batch: the start must not depend on the batch size.
-            let audio = self.batch(0, (1 << 32) + first as u64, clips)?;
+            let audio = self.batch(step, (1 << 32) + first as u64, clips)?;
             latents.push(codec.latent(audio.inner())?);
             first += clips;
         }
@@ -278,18 +282,23 @@ fn scalar(tensor: &Tensor<1>) -> f64 {
 
 impl Training for CodecTraining<'_> {
     fn step(&mut self, step: u64) -> Result<Metrics> {
-        if step == 0 {
-            self.start_codebooks()?;
+        let quantising = step >= self.config.quantise_from_step;
+        if step == self.config.quantise_from_step {
+            self.start_codebooks(step)?;
         }
         let clips = self.config.batch_clips;
         let audio = self.batch(step, 0, clips)?;
         let key = Key::new(self.seed, Purpose::Quantiser).step(step + 1);
         let quantiser = self.codec.quantiser();
         let active = quantiser.drop_levels(key, 0, clips);
-        let quantised = self.codec.quantise(self.codec.latent(audio.clone())?, Some(&active));
-        let made = self.codec.synthesise(quantised.latent.clone());
+        let latent = self.codec.latent(audio.clone())?;
+        let quantised = quantising.then(|| self.codec.quantise(latent.clone(), Some(&active)));
+        let made = self.codec.synthesise(quantised.as_ref().map_or(latent, |quantised| quantised.latent.clone()));
         let distances = self.loss.forward(made.clone(), audio.clone());
-        let mut total = distances.total.clone() + quantised.commitment.clone() * self.config.commitment;
+        let mut total = distances.total.clone();
+        if let Some(quantised) = &quantised {
+            total = total + quantised.commitment.clone() * self.config.commitment;
+        }
         let mut metrics = Metrics::default();
         let heard = self.adversary.as_ref().is_some_and(|adversary| step >= adversary.config.from_step);
         if heard && let Some((loss, _)) = self.train_adversary(&audio, &made)? {
@@ -305,11 +314,11 @@ impl Training for CodecTraining<'_> {
         metrics.push("loss", scalar(&total));
         metrics.push("log_mel_distance", scalar(&distances.log_mel));
         metrics.push("wave_distance", scalar(&distances.wave));
-        metrics.push("commitment", scalar(&quantised.commitment));
+        metrics.push("commitment", quantised.as_ref().map_or(0.0, |quantised| scalar(&quantised.commitment)));
         let grads = gradients(&self.codec, &total.backward());
         let update = descend(&mut self.codec, &mut self.optimiser, &grads)?;
         let mut revived = 0;
-        if !update.skipped {
+        if let Some(quantised) = quantised.filter(|_| !update.skipped) {
             // Keyed behind the clips, which drop_levels uses.
             revived = self.codec.quantiser_mut().follow(&quantised, key.clip(1 << 32));
         }
@@ -421,6 +430,7 @@ mod tests {
             loss: SpectralLossConfig { windows: vec![256, 64], mel_bands: 20, ..SpectralLossConfig::default() },
             batch_clips: 4,
             crop_frames: 16,
+            quantise_from_step: 2,
             start_clips: 8,
             adversary: adversary.then(|| AdversaryConfig {
                 discriminator: DiscriminatorConfig { windows: vec![64], channels: 2, dilations: vec![1] },

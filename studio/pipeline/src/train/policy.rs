@@ -84,6 +84,24 @@ impl PolicyTrainingConfig {
         }
     }
 
+    /// The published sizes: 9 slots of 40 ms, clips of 30 s; for machines with an accelerator.
+    #[must_use]
+    pub fn published(steps: u64) -> Self {
+        Self {
+            global: StackConfig { width: 1024, layers: 24, heads: 16, ff_width: 4096, feed_forward: FeedForward::Gelu },
+            local: StackConfig { width: 512, layers: 6, heads: 8, ff_width: 2048, feed_forward: FeedForward::Gelu },
+            coarse_levels: 4,
+            clip_seconds: 30.0,
+            optimiser: AdamWConfig {
+                learning_rate: 3e-4,
+                warmup_steps: 2_000,
+                decay_steps: steps,
+                ..AdamWConfig::default()
+            },
+            ..Self::base(steps)
+        }
+    }
+
     /// Checks every field.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ struct Motive {
 fn rhythm(attributes: &Attributes, bar_beats: usize, random: &mut Stream) -> Vec<f64> {
     let choices: &[&[f64]] = match (attributes.density, bar_beats) {
         (Density::Sparse, 3) => &[&[3.0], &[2.0, 1.0]],
+        (Density::Sparse, _) if attributes.tempo == Tempo::Slow => &[&[2.0, 2.0], &[3.0, 1.0]],
         (Density::Sparse, _) => &[&[2.0, 2.0], &[3.0, 1.0], &[4.0]],
         (Density::Medium, 3) => &[&[1.0, 1.0, 1.0], &[1.0, 0.5, 0.5, 1.0], &[1.5, 0.5, 1.0]],
         (Density::Medium, _) => {

@@ -6,7 +6,7 @@
 //! ([`caption`]). [`Etudes`] is the supply in memory, [`write_etudes`] puts one on disk, [`caption_bank`] gives
 //! captions without sound.
 //!
-//! One combination of lead, tempo and third in ten is held out, the same ones for every seed.
+//! One combination of lead, tempo and percussion in ten is held out, the same ones for every seed.
 
 mod accompaniment;
 pub mod attributes;

@@ -12,8 +12,8 @@ use super::{
     voice::{Tone, play, pluck},
 };
 
-/// No sample exceeds this (-1.2 dBFS).
-const CEILING: f32 = 0.87;
+/// No sample exceeds this (-1 dBFS).
+const CEILING: f32 = 0.89;
 /// Below this, the limiter changes nothing.
 const KNEE: f32 = 0.6;
 /// The piece fades in and out over these times, so that a cut is not a click.
@@ -23,9 +23,9 @@ const FADE_OUT_SECONDS: f64 = 0.05;
 /// Loudness by the strength of the playing: root mean square of the sounding parts, in dBFS.
 fn level_db(dynamics: Dynamics) -> f64 {
     match dynamics {
-        Dynamics::Soft => -27.0,
-        Dynamics::Medium => -20.0,
-        Dynamics::Loud => -14.5,
+        Dynamics::Soft => -28.0,
+        Dynamics::Medium => -21.0,
+        Dynamics::Loud => -14.0,
         Dynamics::Crescendo => -18.0,
     }
 }
@@ -113,7 +113,7 @@ fn master(audio: &mut [f32], dynamics: Dynamics, rate: f64) {
     }
     let wanted = libm::pow(10.0, level_db(dynamics) / 20.0) / libm::sqrt(mean);
     // Peaks far above the ceiling would be squashed audibly: rather a little less loud.
-    let gain = (wanted as f32).min(1.15 / peak);
+    let gain = (wanted as f32).min(1.6 / peak);
     let last = audio.len();
     let (fade_in, fade_out) = (FADE_IN_SECONDS * rate, FADE_OUT_SECONDS * rate);
     for (n, sample) in audio.iter_mut().enumerate() {

@@ -85,7 +85,7 @@ pub(super) fn recipe(timbre: Timbre, frequency_hz: f64, seconds: f64, tilt: f64)
         Timbre::Flute => {
             let levels = [1.0, 0.28, 0.1, 0.03];
             recipe.partials = harmonics(4).zip(levels).map(|(k, level)| sustained(k, level, rise(0.04))).collect();
-            recipe.breath = 0.1;
+            recipe.breath = 0.07;
             recipe.vibrato_hz = 5.2;
             recipe.vibrato_cents = 9.0;
             recipe.release_seconds = 0.06;

@@ -22,7 +22,7 @@ pub struct EtudesConfig {
     pub seed: u64,
     /// Clips to learn from.
     pub train_clips: usize,
-    /// Clips to measure on; their combinations of lead, tempo and key are not among the others.
+    /// Clips to measure on; their combinations of lead, tempo and percussion are not among the others.
     pub heldout_clips: usize,
     /// Samples a second.
     pub sample_rate_hz: u32,

@@ -56,6 +56,24 @@ impl FineTrainingConfig {
         }
     }
 
+    /// The published sizes; for machines with an accelerator.
+    #[must_use]
+    pub fn published() -> Self {
+        let base = Self::base();
+        Self {
+            model: FineConfig::published(),
+            optimiser: AdamWConfig {
+                learning_rate: 5e-4,
+                warmup_steps: 1_000,
+                decay_steps: 100_000,
+                ..base.optimiser.clone()
+            },
+            steps: 100_000,
+            crop_frames: 250,
+            ..base
+        }
+    }
+
     /// Checks every field.
     ///
     /// # Errors

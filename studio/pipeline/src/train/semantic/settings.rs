@@ -65,6 +65,24 @@ impl SemanticTrainingConfig {
         }
     }
 
+    /// The published sizes; for machines with an accelerator.
+    #[must_use]
+    pub fn published() -> Self {
+        let base = Self::base();
+        Self {
+            model: SemanticConfig::published(),
+            optimiser: AdamWConfig {
+                learning_rate: 5e-4,
+                warmup_steps: 1_000,
+                decay_steps: 100_000,
+                ..base.optimiser.clone()
+            },
+            steps: 100_000,
+            crop_frames: 250,
+            ..base
+        }
+    }
+
     /// Samples of a crop.
     #[must_use]
     pub fn crop_samples(&self) -> usize {

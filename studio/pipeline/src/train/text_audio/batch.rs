@@ -109,14 +109,18 @@ pub(super) fn push_window(
     let first = out.len();
     out.extend_from_slice(features.window(start, window_frames));
     out.resize(first + window_frames * features.bands(), feature_of_power(0.0));
-    let key_words = noise > 0.0;
-    for chunk in out[first..].chunks_mut(4) {
-        // The power of a band of noise scatters about its mean: an exponential variable a value.
-        let words = if key_words { stream.words() } else { [0; 4] };
-        for (value, word) in chunk.iter_mut().zip(words) {
-            let scatter = -((f64::from(word) + 1.0) / 4_294_967_296.0).ln() as f32;
-            *value = feature_of_power(gain * power_of_feature(*value) + noise * scatter);
+    if noise > 0.0 {
+        for chunk in out[first..].chunks_mut(4) {
+            for (value, word) in chunk.iter_mut().zip(stream.words()) {
+                // The power of a band of noise scatters about its mean: an exponential variable a value.
+                let scatter = -((word as f32 + 1.0) / 4_294_967_296.0).ln();
+                *value = feature_of_power(gain * power_of_feature(*value) + noise * scatter);
+            }
         }
+    } else {
+        // A gain moves features by a constant, down to the floor.
+        let (shift, floor) = (feature_of_power(gain) - feature_of_power(1.0), feature_of_power(0.0));
+        out[first..].iter_mut().for_each(|value| *value = (*value + shift).max(floor));
     }
 }
 
@@ -129,4 +133,98 @@ pub(super) fn drop_words<T: Clone>(words: &[T], share: f64, stream: &mut Stream)
 /// The stream of one clip's part in a step: independent of its place in the batch.
 pub(super) fn clip_stream(key: Key, step: u64, clip: usize) -> Stream {
     key.step(step).clip(clip as u64).stream()
+}
+
+#[cfg(test)]
+mod tests {
+    use musicrl_core::random::Purpose;
+    use musicrl_core::reward::AudioView;
+    use musicrl_rewards::front_end::FrontEndConfig;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::train::text_audio::{MemoryPairs, Pair};
+
+    fn facts(colours: &[&str]) -> Facts {
+        let pair = |colour: &&str| Pair {
+            captions: vec!["x".into()],
+            attributes: [("colour".to_string(), colour.to_string()), ("kind".to_string(), "test".to_string())].into(),
+            audio: Vec::new(),
+        };
+        Facts::new(&MemoryPairs::new(8_000, colours.iter().map(pair).collect()))
+    }
+
+    proptest! {
+        #[test]
+        fn a_batch_has_distinct_clips(clips in 1_usize..40, size in 1_usize..50, hard in 0.0_f64..0.5, seed: u64) {
+            let colours: Vec<String> = (0..clips).map(|clip| format!("{}", clip % 3)).collect();
+            let facts = facts(&colours.iter().map(String::as_str).collect::<Vec<_>>());
+            let mut batch = facts.compose(size, hard, &mut Key::new(seed, Purpose::Test).stream());
+            prop_assert_eq!(batch.len(), size.min(clips));
+            batch.sort_unstable();
+            batch.dedup();
+            prop_assert_eq!(batch.len(), size.min(clips));
+            prop_assert!(batch.iter().all(|clip| *clip < clips));
+        }
+
+        #[test]
+        fn thinned_captions_keep_order_and_a_word(words in proptest::collection::vec(0_u32..9, 1..20), seed: u64) {
+            let kept = drop_words(&words, 0.6, &mut Key::new(seed, Purpose::Test).stream());
+            prop_assert!(!kept.is_empty());
+            let mut rest = words.iter();
+            prop_assert!(kept.iter().all(|word| rest.any(|other| other == word)));
+        }
+    }
+
+    #[test]
+    fn hard_negatives_resemble_their_anchors() {
+        // Attributes with four independent facts of three values: chance shares a third of them.
+        let mut stream = Key::new(1, Purpose::Test).stream();
+        let pairs = (0..300).map(|_| Pair {
+            captions: vec!["x".into()],
+            attributes: (0..4).map(|fact| (format!("fact{fact}"), stream.below(3).to_string())).collect(),
+            audio: Vec::new(),
+        });
+        let facts = Facts::new(&MemoryPairs::new(8_000, pairs.collect()));
+        let mut shared = 0;
+        for seed in 0..20 {
+            let batch = facts.compose(16, 0.5, &mut Key::new(seed, Purpose::Test).stream());
+            shared += (0..8).map(|i| facts.shared(batch[i], batch[8 + i])).sum::<usize>();
+            assert!((0..8).all(|i| !facts.same(batch[i], batch[8 + i])));
+        }
+        let mean = shared as f64 / 160.0;
+        assert!(mean > 2.0, "{mean} shared facts of four");
+    }
+
+    #[test]
+    fn a_window_is_a_piece_of_the_clip_unless_it_is_augmented() {
+        let front_end = FrontEndConfig { sample_rate_hz: 8_000, fft_samples: 256, hop_samples: 200, bands: 8 };
+        let samples: Vec<f32> = (0..8_000).map(|i| (i as f32 * 0.3).sin() * i as f32 / 8_000.0).collect();
+        let features =
+            front_end.init().unwrap().features(AudioView { samples: &samples, sample_rate_hz: 8_000 }).unwrap();
+        let plain = TextAudioTrainingConfig { gain_db: 0.0, noise_share: 0.0, ..Default::default() };
+        let window = |config: &TextAudioTrainingConfig, frames: usize, seed: u64| {
+            let mut out = vec![7.0];
+            push_window(&features, frames, config, &mut Key::new(seed, Purpose::Test).stream(), &mut out);
+            assert_eq!((out[0], out.len()), (7.0, 1 + frames * 8));
+            out.split_off(1)
+        };
+        for seed in 0..20 {
+            let got = window(&plain, 10, seed);
+            let near = |start: usize| {
+                let piece = features.window(start, 10);
+                piece.len() == 80 && piece.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-4)
+            };
+            assert!((0..features.frames()).any(near), "seed {seed}");
+        }
+        assert_ne!(window(&plain, 10, 1), window(&plain, 10, 2));
+        // Longer than the clip: silence behind it.
+        let long = window(&plain, 60, 1);
+        assert!(long[41 * 8..].iter().all(|value| (value - feature_of_power(0.0)).abs() < 1e-4));
+        // Noise fills the silence, and never takes away.
+        let noisy = TextAudioTrainingConfig { gain_db: 0.0, noise_share: 1.0, ..Default::default() };
+        let noisy = window(&noisy, 41, 1);
+        assert!(noisy.iter().zip(features.window(0, 41)).all(|(after, before)| *after > before - 1e-3));
+        assert!(noisy[0] > feature_of_power(1e-9));
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     Error, Result,
-    corpus::{Corpus, Split},
+    corpus::{Corpus, Split, etudes::Etudes},
 };
 
 /// Clips with captions, by index.
@@ -121,6 +121,47 @@ impl Pairs for MemoryPairs {
     fn audio(&self, index: usize) -> Result<Vec<f32>> {
         let pair = self.pairs.get(index).ok_or_else(|| no_such_clip(index, self.pairs.len()))?;
         Ok(pair.audio.clone())
+    }
+}
+
+/// Etudes, synthesised when they are heard.
+#[derive(Debug, Clone)]
+pub struct EtudePairs {
+    etudes: Etudes,
+    texts: Vec<(Vec<String>, BTreeMap<String, String>)>,
+}
+
+impl EtudePairs {
+    /// Every clip of a supply.
+    #[must_use]
+    pub fn new(etudes: Etudes) -> Self {
+        let text = |index| (etudes.captions(index), etudes.attributes(index).to_map());
+        Self { texts: (0..etudes.len()).map(text).collect(), etudes }
+    }
+}
+
+impl Pairs for EtudePairs {
+    fn sample_rate_hz(&self) -> u32 {
+        self.etudes.sample_rate_hz()
+    }
+
+    fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    fn captions(&self, index: usize) -> &[String] {
+        &self.texts[index].0
+    }
+
+    fn attributes(&self, index: usize) -> &BTreeMap<String, String> {
+        &self.texts[index].1
+    }
+
+    fn audio(&self, index: usize) -> Result<Vec<f32>> {
+        if index >= self.texts.len() {
+            return Err(no_such_clip(index, self.texts.len()));
+        }
+        Ok(self.etudes.audio(index))
     }
 }
 

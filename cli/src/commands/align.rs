@@ -1,0 +1,80 @@
+//! `musicrl align`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use musicrl_pipeline::{
+    align::{judges, run::AlignContext},
+    bundle::Bundle,
+    recipe::{AlignRecipe, EMBEDDED},
+    run::{End, Versions},
+};
+use serde_json::json;
+
+use super::{Context, drive};
+use crate::{failure::Failure, machine::Hardware, progress::Bar, report::Report, words};
+
+/// Flags of `align`.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// The recipe (TOML)
+    recipe: PathBuf,
+    /// Run folder; a run that is there goes on from its last checkpoint [default: runs/RECIPE]
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// Runs a recipe.
+pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
+    let mut recipe = AlignRecipe::load(&flags.recipe, &judges::REWARDS)?;
+    recipe.seed = context.seed.unwrap_or(recipe.seed);
+    let base = base(&recipe)?;
+    let name = flags.recipe.file_stem().unwrap_or_default();
+    let out = flags.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
+    let align_context = AlignContext {
+        run: out.clone(),
+        versions: Versions::new(context.backend.name(), recipe.seed, Hardware::look().record()),
+        device: context.backend.device()?,
+        interrupt: Some(context.interrupt()?),
+    };
+    let mut bar = Bar::new("align");
+    let outcome = musicrl_pipeline::align::run::align(&recipe, &base, &align_context, &mut bar)?;
+    drop(bar);
+    let stopped = outcome.stages.iter().find(|stage| stage.outcome.end == End::Interrupted);
+    if let Some(stage) = stopped {
+        let message = format!("stopped in stage `{}` after step {}", stage.name, stage.outcome.step);
+        return Err(Failure::failed(message).hint(format!("resume with: {}", drive::this_command())));
+    }
+    let mut report = Report::new().fact("run", "run", out.display().to_string());
+    let mut stages = Vec::new();
+    for stage in &outcome.stages {
+        report = report.line(format!("stage `{}`: checkpoint of step {}", stage.name, stage.chosen_step));
+        for (name, value) in &stage.outcome.evaluation.0 {
+            report = report.line(format!("  {name:<32}{value:.4}"));
+        }
+        for warning in &stage.warnings {
+            report = report.line(format!("  note: {warning}"));
+        }
+        let metrics: serde_json::Map<_, _> =
+            stage.outcome.evaluation.0.iter().map(|(name, value)| (name.clone(), (*value).into())).collect();
+        stages.push(json!({
+            "name": stage.name,
+            "chosen_step": stage.chosen_step,
+            "evaluation": metrics,
+            "warnings": stage.warnings,
+        }));
+    }
+    let bundle = outcome.bundle.unwrap_or_default();
+    Ok(report
+        .value("stages", stages)
+        .fact("bundle", "aligned bundle", bundle.display().to_string())
+        .next(format!("musicrl generate --bundle {} \"a calm piano piece\"", words::shell(&bundle))))
+}
+
+/// The recipe's base.
+fn base(recipe: &AlignRecipe) -> Result<Bundle, Failure> {
+    if recipe.base.path == Path::new(EMBEDDED) {
+        return Ok(musicrl_pipeline::embedded::base()?);
+    }
+    Ok(Bundle::open(&recipe.base.path)?)
+}

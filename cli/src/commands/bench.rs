@@ -1,0 +1,96 @@
+//! `musicrl bench`: the backends side by side on the work that training is made of.
+
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor};
+use clap::Args;
+use musicrl_core::{
+    nn::{Attention, FeedForward, TransformerConfig},
+    params::reinitialise,
+    random::{Key, Purpose},
+};
+use serde_json::json;
+
+use super::Context;
+use crate::{backend::Backend, failure::Failure, report::Report};
+
+/// Flags of `bench`.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// Seconds to measure each piece of work
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+}
+
+/// Measures every backend that is built in and usable. Ratios are against `--backend`.
+pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
+    if !(flags.seconds > 0.0 && flags.seconds <= 600.0) {
+        return Err(Failure::usage("--seconds must be above 0 and at most 600"));
+    }
+    // The peer must be there; the others are measured where they are.
+    context.backend.device()?;
+    let mut backends: Vec<Backend> = Backend::ALL.into_iter().filter(|backend| backend.is_built_in()).collect();
+    backends.sort_by_key(|backend| *backend != context.backend);
+    let mut report = Report::new().line(format!("{:<12}{:<34}{:>12}{:>8}", "backend", "work", "ms", "ratio"));
+    let mut rows = Vec::new();
+    let mut peers: [Option<f64>; 2] = [None; 2];
+    for backend in backends {
+        // A backend that lacks something at run time is left out; `doctor` says why.
+        let Ok(device) = backend.device() else { continue };
+        let works: [(&str, f64); 2] = [
+            ("product of [1024, 1024] and same", product_seconds(&device, flags.seconds)?),
+            ("transformer, forward and backward", transformer_seconds(&device, flags.seconds)?),
+        ];
+        for ((work, seconds), peer) in works.into_iter().zip(&mut peers) {
+            let ratio = seconds / *peer.get_or_insert(seconds);
+            let line = format!("{:<12}{work:<34}{:>12.2}{ratio:>8.2}", backend.name(), 1e3 * seconds);
+            report = report.line(line);
+            rows.push(json!({ "backend": backend.name(), "work": work, "seconds": seconds, "ratio": ratio }));
+        }
+    }
+    Ok(report.value("measurements", rows).value("peer", context.backend.name()))
+}
+
+/// Median seconds of `work`, which ends with its device synchronised, over `seconds` and after one call to warm up.
+fn median_seconds(seconds: f64, mut work: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
+    work()?;
+    let start = Instant::now();
+    let mut durations = Vec::new();
+    while durations.len() < 3 || start.elapsed().as_secs_f64() < seconds {
+        let start = Instant::now();
+        work()?;
+        durations.push(start.elapsed().as_secs_f64());
+    }
+    durations.sort_by(f64::total_cmp);
+    Ok(durations[durations.len() / 2])
+}
+
+fn synchronise(device: &Device) -> Result<(), Failure> {
+    device.sync().map_err(|error| Failure::failed(format!("the device does not answer: {error}")))
+}
+
+fn product_seconds(device: &Device, seconds: f64) -> Result<f64, Failure> {
+    let a = Tensor::<2>::ones([1024, 1024], device);
+    median_seconds(seconds, || {
+        let _product = a.clone().matmul(a.clone());
+        synchronise(device)
+    })
+}
+
+fn transformer_seconds(device: &Device, seconds: f64) -> Result<f64, Failure> {
+    let device = device.clone().autodiff();
+    let config = TransformerConfig {
+        width: 192,
+        layers: 4,
+        heads: 4,
+        ff_width: 768,
+        feed_forward: FeedForward::Gelu,
+        attention: Attention::Causal,
+    };
+    let model = reinitialise(config.init(&device), Key::new(1, Purpose::Init));
+    let x = Tensor::<3>::ones([8, 80, 192], &device);
+    median_seconds(seconds, || {
+        let _gradients = model.forward(x.clone(), None).powi_scalar(2).mean().backward();
+        synchronise(&device)
+    })
+}

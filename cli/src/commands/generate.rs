@@ -1,0 +1,108 @@
+//! `musicrl generate`.
+
+use std::{fs, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use musicrl_core::sampling::SamplingConfig;
+use musicrl_pipeline::generate::{Format, GenerateSettings, generate};
+
+use super::{Context, base};
+use crate::{failure::Failure, progress::Bar, report::Report};
+
+/// File format of clips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FormatFlag {
+    /// 16-bit WAV
+    Wav,
+    /// Ogg Opus, 64 kbit/s
+    Opus,
+}
+
+/// Flags of `generate`.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// Captions, one clip each
+    captions: Vec<String>,
+    /// A text file with one caption a line, after those of the command line
+    #[arg(long)]
+    captions_file: Option<PathBuf>,
+    /// Bundle folder [default: the base inside the program]
+    #[arg(long, default_value = "embedded", hide_default_value = true)]
+    bundle: PathBuf,
+    /// Folder for the clips and their list
+    #[arg(long, default_value = "clips")]
+    out: PathBuf,
+    /// Clips of each caption
+    #[arg(long, default_value_t = 1)]
+    count: usize,
+    /// Length of a clip [default: that of the bundle's training clips]
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Divides the logits
+    #[arg(long, default_value_t = 0.99)]
+    temperature: f64,
+    /// Only the so many likeliest tokens
+    #[arg(long)]
+    top_k: Option<usize>,
+    /// Only the likeliest tokens whose probabilities reach this sum
+    #[arg(long)]
+    top_p: Option<f64>,
+    /// Classifier-free guidance: 1 is none
+    #[arg(long, default_value_t = 1.0)]
+    guidance: f64,
+    /// Clips at once: more memory, less time, the same clips
+    #[arg(long, default_value_t = 16)]
+    batch: usize,
+    /// File format
+    #[arg(long, value_enum, default_value = "wav")]
+    format: FormatFlag,
+}
+
+/// Generates clips.
+pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
+    let mut captions = flags.captions.clone();
+    if let Some(path) = &flags.captions_file {
+        let text =
+            fs::read_to_string(path).map_err(|error| Failure::failed(format!("read {}: {error}", path.display())))?;
+        captions.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string));
+    }
+    if captions.is_empty() {
+        return Err(Failure::usage("no caption").hint("musicrl generate \"a calm piano piece\""));
+    }
+    let bundle = base::open(&flags.bundle)?;
+    let settings = GenerateSettings {
+        captions,
+        clips_per_caption: flags.count,
+        clip_seconds: flags.seconds,
+        sampling: SamplingConfig {
+            temperature: flags.temperature,
+            top_k: flags.top_k,
+            top_p: flags.top_p,
+            guidance: flags.guidance,
+        },
+        seed: context.seed(),
+        batch: flags.batch,
+        out: flags.out.clone(),
+        format: match flags.format {
+            FormatFlag::Wav => Format::Wav,
+            FormatFlag::Opus => Format::Opus,
+        },
+    };
+    let mut bar = Bar::new("generate");
+    let written = generate(&bundle, &settings, &context.backend.device()?, &mut |done, total| {
+        bar.count(done as u64, total as u64)
+    })?;
+    drop(bar);
+    let mut report = Report::new();
+    for clip in &written {
+        report = report.line(format!(
+            "{}  {:.1} s  {}",
+            settings.out.join(&clip.file).display(),
+            clip.seconds,
+            clip.caption
+        ));
+    }
+    Ok(report
+        .value("clips", &written)
+        .next(format!("listen to {}; what each clip is stands in its clips.jsonl", settings.out.display())))
+}

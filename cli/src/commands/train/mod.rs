@@ -1,0 +1,204 @@
+//! `musicrl train`: each command trains one part of a bundle.
+
+mod codec;
+mod fine;
+mod policy;
+mod semantic;
+mod text_audio;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand, ValueEnum};
+use musicrl_core::params::Storage;
+use musicrl_pipeline::{
+    bundle::Bundle,
+    corpus::Corpus,
+    recipe::{TrainRecipe, settings},
+    run::Outcome,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::Context;
+use crate::{commands::drive, failure::Failure, report::Report, words};
+
+/// The parts that can be trained.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The neural codec: sound to tokens and back
+    Codec(Flags),
+    /// The semantic tokeniser: sound to its long-term structure
+    Semantic(Flags),
+    /// The joint embedding of text and audio: the condition and the judge
+    TextAudio(Flags),
+    /// The token policy, on the tokens of a corpus
+    Policy(Flags),
+    /// The fine stage: coarse tokens to all of them
+    Fine(Flags),
+}
+
+/// Sizes that settings start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// The shipped base: 16 kHz, minutes on two cores
+    Base,
+    /// Real recordings on one machine: 24 kHz
+    Small,
+    /// The published sizes, for machines with an accelerator
+    Published,
+}
+
+/// Precision of the weights in the bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// Exact
+    F32,
+    /// Half the size
+    F16,
+}
+
+impl From<Precision> for Storage {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::F16 => Self::F16,
+        }
+    }
+}
+
+/// Flags of every training.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// Corpus folder to learn from
+    #[arg(long)]
+    corpus: PathBuf,
+    /// Bundle folder that the trained part is added to
+    #[arg(long)]
+    bundle: PathBuf,
+    /// Run folder; a run that is there goes on from its last checkpoint [default: runs/PART]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Sizes that settings start from
+    #[arg(long, value_enum, default_value = "base")]
+    preset: Preset,
+    /// Steps of the run [default: the preset's]
+    #[arg(long)]
+    steps: Option<u64>,
+    /// TOML file with settings over the preset's
+    #[arg(long)]
+    settings: Option<PathBuf>,
+    /// A setting over the preset's and the file's, e.g. optimiser.learning_rate=1e-3
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Steps between checkpoints
+    #[arg(long, default_value_t = 200)]
+    checkpoint_every: u64,
+    /// Steps between evaluations; 0: none [default: an eighth of the run]
+    #[arg(long)]
+    evaluate_every: Option<u64>,
+    /// Precision of the weights in the bundle
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
+}
+
+impl Flags {
+    /// The preset with the settings file and the overrides in place.
+    fn settings<S: Serialize + DeserializeOwned>(&self, preset: &S) -> Result<S, Failure> {
+        let file = match &self.settings {
+            Some(path) => {
+                let text = fs::read_to_string(path)
+                    .map_err(|error| Failure::failed(format!("read {}: {error}", path.display())))?;
+                Some((text, path.as_path()))
+            }
+            None => None,
+        };
+        let file = file.as_ref().map(|(text, path)| (text.as_str(), *path));
+        Ok(settings::resolve(preset, file, &self.set)?)
+    }
+
+    /// The corpus, which must be at the model's sample rate.
+    fn corpus(&self, sample_rate_hz: u32) -> Result<Corpus, Failure> {
+        let corpus = Corpus::open(&self.corpus)?;
+        if corpus.sample_rate_hz() == sample_rate_hz {
+            return Ok(corpus);
+        }
+        let message = format!(
+            "{} is at {} Hz, the model hears {sample_rate_hz} Hz",
+            self.corpus.display(),
+            corpus.sample_rate_hz()
+        );
+        Err(Failure::usage(message).hint("make the corpus at the model's rate, or take another --preset"))
+    }
+
+    /// The bundle that is there, or a new one.
+    fn bundle(&self) -> Result<Bundle, Failure> {
+        if self.bundle.join("bundle.json").exists() { Ok(Bundle::open(&self.bundle)?) } else { Ok(Bundle::new()) }
+    }
+
+    fn recipe<S: Serialize>(&self, context: &Context, part: &str, steps: u64, settings: S) -> TrainRecipe<S> {
+        TrainRecipe {
+            part: part.into(),
+            seed: context.seed(),
+            corpus: fs::canonicalize(&self.corpus).unwrap_or_else(|_| self.corpus.clone()),
+            steps,
+            checkpoint_every: self.checkpoint_every,
+            evaluate_every: self.evaluate_every.unwrap_or((steps / 8).max(1)),
+            settings,
+        }
+    }
+
+    fn out(&self, part: &str) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| Path::new("runs").join(part))
+    }
+
+    /// Saves the bundle with its new part and says what it was measured at and what comes next.
+    fn finish(&self, part: &str, mut bundle: Bundle, out: &Path, outcome: &Outcome) -> Result<Report, Failure> {
+        bundle.push_provenance(format!("{part}: {}", drive::this_command()));
+        bundle.save(&self.bundle)?;
+        let mut report = Report::new()
+            .fact("part", "trained", part)
+            .fact("steps", "steps", outcome.step)
+            .fact("run", "run", out.display().to_string())
+            .fact("bundle", "bundle", self.bundle.display().to_string());
+        for (kind, metrics) in [("train", &outcome.metrics), ("evaluation", &outcome.evaluation)] {
+            for (name, value) in &metrics.0 {
+                report = report.line(format!("  {:<20}{name} {value:.4}", kind));
+            }
+            let object: serde_json::Map<_, _> = metrics.0.iter().map(|(k, v)| (k.clone(), (*v).into())).collect();
+            report = report.value(kind, object);
+        }
+        Ok(report.next(self.next(&bundle)))
+    }
+
+    /// The first part that the bundle lacks, in the order in which parts build on one another.
+    fn next(&self, bundle: &Bundle) -> String {
+        use musicrl_pipeline::bundle::part;
+        let (corpus, folder) = (words::shell(&self.corpus), words::shell(&self.bundle));
+        let order = [part::CODEC, part::SEMANTIC, part::TEXT_AUDIO, part::POLICY, part::FINE];
+        match order.into_iter().find(|name| !bundle.parts().any(|part| part == *name)) {
+            Some(name) => {
+                let name = name.replace('_', "-");
+                format!("musicrl train {name} --corpus {corpus} --bundle {folder}")
+            }
+            None => format!("musicrl generate --bundle {folder} \"a calm piano piece\""),
+        }
+    }
+}
+
+/// Trains a part.
+pub fn run(context: &Context, command: &Command) -> Result<Report, Failure> {
+    match command {
+        Command::Codec(flags) => codec::run(context, flags),
+        Command::Semantic(flags) => semantic::run(context, flags),
+        Command::Policy(flags) => policy::run(context, flags),
+        Command::Fine(flags) => fine::run(context, flags),
+        Command::TextAudio(flags) => text_audio::run(context, flags),
+    }
+}
+
+fn no_published_preset(part: &str) -> Failure {
+    Failure::usage(format!("the {} has no published preset", part.replace('_', "-")))
+        .hint("take `--preset small` and give the sizes with --settings")
+}

@@ -1,0 +1,62 @@
+//! The flags, as they are typed.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{backend::Backend, commands};
+
+/// Text-to-music token models, aligned with preference: generate, score, learn, listen, repeat.
+#[derive(Debug, Parser)]
+#[command(name = "musicrl", version, arg_required_else_help = true)]
+pub struct Flags {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Device family that does the mathematics
+    #[arg(long, global = true, value_enum, default_value = "flex")]
+    pub backend: Backend,
+    /// Seed of everything random [default: 1, or the recipe's]
+    #[arg(long, global = true)]
+    pub seed: Option<u64>,
+    /// Threads of the processor [default: all]
+    #[arg(long, global = true)]
+    pub threads: Option<usize>,
+    /// Write the result as one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Captioned audio to learn from
+    #[command(subcommand)]
+    Corpus(commands::corpus::Command),
+    /// Train one part of a bundle on a corpus
+    #[command(subcommand)]
+    Train(commands::train::Command),
+    /// Move a policy towards what judges prefer, by a recipe
+    Align(commands::align::Flags),
+    /// Measure this machine's backends on the work of training
+    Bench(commands::bench::Flags),
+    /// What this program and this machine have: backends, cores, memory
+    Doctor,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_flags_do_not_contradict_each_other() {
+        Flags::command().debug_assert();
+    }
+}

@@ -1,0 +1,60 @@
+//! What a command ends with: lines for people or one JSON object, and what to do next.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// The result of a command.
+#[derive(Debug, Default)]
+pub struct Report {
+    lines: Vec<String>,
+    json: Map<String, Value>,
+    next: Option<String>,
+}
+
+impl Report {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A line for people.
+    pub fn line(mut self, line: impl Into<String>) -> Self {
+        self.lines.push(line.into());
+        self
+    }
+
+    /// A key of the JSON object.
+    pub fn value(mut self, key: &str, value: impl Serialize) -> Self {
+        let value = serde_json::to_value(value).unwrap_or(Value::Null);
+        self.json.insert(key.into(), value);
+        self
+    }
+
+    /// A line for people that is also a key of the JSON object.
+    pub fn fact(self, key: &str, label: &str, value: impl Serialize + ToString) -> Self {
+        let line = format!("{label:<22}{}", value.to_string());
+        self.line(line).value(key, value)
+    }
+
+    /// The command to run next.
+    pub fn next(self, next: impl Into<String>) -> Self {
+        Self { next: Some(next.into()), ..self }
+    }
+
+    /// Writes it to the output.
+    pub fn print(mut self, json: bool) {
+        if json {
+            if let Some(next) = self.next {
+                self.json.insert("next".into(), next.into());
+            }
+            println!("{}", Value::Object(self.json));
+            return;
+        }
+        for line in self.lines {
+            println!("{line}");
+        }
+        if let Some(next) = self.next {
+            println!("next: {next}");
+        }
+    }
+}

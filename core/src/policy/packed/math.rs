@@ -1,0 +1,93 @@
+//! Elementwise functions in a form that the compiler vectorises: no calls, no branches.
+
+use crate::nn::EPSILON;
+
+/// `exp` to about two units in the last place (Cephes' polynomial); flushes to 0 below -87.
+#[inline(always)]
+pub(super) fn exp(x: f32) -> f32 {
+    /// Adding it leaves the nearest integer in the low bits of the sum.
+    const ROUND: f32 = 12_582_912.0;
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let inside = x.clamp(-87.0, 88.0);
+    let shifted = inside * core::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = inside - n * LN2_HIGH - n * LN2_LOW;
+    let p = ((((1.987_569_1e-4 * r + 1.398_199_9e-3) * r + 8.333_452e-3) * r + 4.166_579_6e-2) * r + 0.166_666_66) * r
+        + 0.5;
+    let bits = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23;
+    let value = (p * r * r + r + 1.0) * f32::from_bits(bits);
+    if x < -87.0 { 0.0 } else { value }
+}
+
+/// `x Phi(x)` with the error function as a ratio of polynomials, to a few units in the last place. (The minimax
+/// coefficients are those that XLA and Eigen use on [-4, 4]; beyond, the function is 1 to rounding.)
+#[inline(always)]
+pub(super) fn gelu(x: f32) -> f32 {
+    let z = (x * core::f32::consts::FRAC_1_SQRT_2).clamp(-4.0, 4.0);
+    let square = z * z;
+    let top = [
+        -2.726_142_3e-10,
+        2.770_681_5e-8,
+        -2.101_024e-6,
+        -5.692_506_4e-5,
+        -7.349_906_4e-4,
+        -2.954_6e-3,
+        -1.609_603_3e-2,
+    ];
+    let bottom = [-1.456_607_2e-5, -2.133_740_5e-4, -1.682_827e-3, -7.373_329e-3, -1.426_473_9e-2];
+    let polynomial = |coefficients: &[f32]| coefficients.iter().fold(0.0, |sum, next| sum * square + next);
+    0.5 * x * (1.0 + z * polynomial(&top) / polynomial(&bottom))
+}
+
+/// `x / (1 + exp(-x))`.
+#[inline(always)]
+pub(super) fn silu(x: f32) -> f32 {
+    x / (1.0 + exp(-x))
+}
+
+/// Rows of `x` divided by the root of their mean square, into `out`.
+pub(super) fn normalise(x: &[f32], out: &mut [f32], width: usize) {
+    for (row, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+        let mut lanes = [0.0_f32; 8];
+        let (whole, rest) = row.as_chunks::<8>();
+        for part in whole {
+            for (lane, value) in lanes.iter_mut().zip(part) {
+                *lane += value * value;
+            }
+        }
+        let sum = lanes.iter().sum::<f32>() + rest.iter().map(|value| value * value).sum::<f32>();
+        let scale = 1.0 / libm::sqrtf(sum / width as f32 + EPSILON);
+        for (out, value) in out.iter_mut().zip(row) {
+            *out = value * scale;
+        }
+    }
+}
+
+/// Softmax in place.
+pub(super) fn softmax(row: &mut [f32]) {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    row.iter_mut().for_each(|value| *value = exp(*value - largest));
+    let scale = 1.0 / row.iter().sum::<f32>();
+    row.iter_mut().for_each(|value| *value *= scale);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_agree_with_libm() {
+        for i in -4000..=4000 {
+            let x = i as f32 * 0.025;
+            let want = libm::exp(f64::from(x).min(88.0));
+            let tolerance = if x < -87.0 { 1e-37 } else { want * 3e-7 };
+            assert!((f64::from(exp(x)) - want).abs() <= tolerance, "exp({x}) = {}", exp(x));
+            let wide = f64::from(x);
+            let want = 0.5 * wide * (1.0 + libm::erf(wide * core::f64::consts::FRAC_1_SQRT_2));
+            assert!((f64::from(gelu(x)) - want).abs() < 2e-7 * wide.abs().max(0.1), "gelu({x}) = {}", gelu(x));
+            let want = wide / (1.0 + libm::exp(-wide));
+            assert!((f64::from(silu(x)) - want).abs() < 4e-7 * wide.abs().max(1.0), "silu({x}) = {}", silu(x));
+        }
+    }
+}
