@@ -130,10 +130,11 @@ pub fn decode_bytes(bytes: Vec<u8>, path: &Path, limits: &Limits) -> Result<Deco
     }
     let decoded = decoded?;
     let name = path.display().to_string();
-    check_sample_rate(&name, decoded.audio.sample_rate_hz)?;
+    // Without a packet there is no rate either.
     if decoded.audio.is_empty() {
         return Err(Error::Empty { path: path.into() });
     }
+    check_sample_rate(&name, decoded.audio.sample_rate_hz)?;
     decoded.audio.check_finite(&name)?;
     Ok(decoded)
 }
