@@ -36,6 +36,10 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Align the base inside the program with text adherence and compare before and after
+    Demo(commands::demo::Flags),
+    /// Music from captions
+    Generate(commands::generate::Flags),
     /// Captioned audio to learn from
     #[command(subcommand)]
     Corpus(commands::corpus::Command),

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use musicrl_core::policy::HierarchicalPolicyConfig;
 use musicrl_pipeline::{
     align::{judges, run::AlignContext},
-    bundle::Bundle,
+    bundle::{Bundle, part},
+    estimate,
     recipe::{AlignRecipe, EMBEDDED},
     run::{End, Versions},
 };
@@ -28,15 +30,11 @@ pub struct Flags {
 pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let mut recipe = AlignRecipe::load(&flags.recipe, &judges::REWARDS)?;
     recipe.seed = context.seed.unwrap_or(recipe.seed);
-    let base = base(&recipe)?;
+    let base = open_base(&recipe.base.path)?;
+    check_memory(&recipe, &base)?;
     let name = flags.recipe.file_stem().unwrap_or_default();
     let out = flags.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
-    let align_context = AlignContext {
-        run: out.clone(),
-        versions: Versions::new(context.backend.name(), recipe.seed, Hardware::look().record()),
-        device: context.backend.device()?,
-        interrupt: Some(context.interrupt()?),
-    };
+    let align_context = align_context(context, recipe.seed, out.clone())?;
     let mut bar = Bar::new("align");
     let outcome = musicrl_pipeline::align::run::align(&recipe, &base, &align_context, &mut bar)?;
     drop(bar);
@@ -71,10 +69,29 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
         .next(format!("musicrl generate --bundle {} \"a calm piano piece\"", words::shell(&bundle))))
 }
 
-/// The recipe's base.
-fn base(recipe: &AlignRecipe) -> Result<Bundle, Failure> {
-    if recipe.base.path == Path::new(EMBEDDED) {
+/// Refuses stages that cannot fit into memory.
+pub fn check_memory(recipe: &AlignRecipe, base: &Bundle) -> Result<(), Failure> {
+    let policy: HierarchicalPolicyConfig = base.config(part::POLICY)?;
+    for stage in &recipe.stage {
+        drive::check_memory(&estimate::models::stage(&policy, stage, base.clip_seconds()))?;
+    }
+    Ok(())
+}
+
+/// The base of a path: "embedded" is the one inside the program.
+pub fn open_base(path: &Path) -> Result<Bundle, Failure> {
+    if path == Path::new(EMBEDDED) {
         return Ok(musicrl_pipeline::embedded::base()?);
     }
-    Ok(Bundle::open(&recipe.base.path)?)
+    Ok(Bundle::open(path)?)
+}
+
+/// What a recipe runs in.
+pub fn align_context(context: &Context, seed: u64, out: PathBuf) -> Result<AlignContext, Failure> {
+    Ok(AlignContext {
+        run: out,
+        versions: Versions::new(context.backend.name(), seed, Hardware::look().record()),
+        device: context.backend.device()?,
+        interrupt: Some(context.interrupt()?),
+    })
 }

@@ -15,8 +15,7 @@ use musicrl_pipeline::{
 
 use super::{
     Context,
-    align::{align_context, interrupted},
-    base,
+    align::{align_context, check_memory},
 };
 use crate::{failure::Failure, progress::Bar, report::Report, words};
 
@@ -45,19 +44,19 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
         stage.steps = steps;
     }
     let recipe = recipe.resolve(&REWARDS)?;
-    let bundle = base::embedded()?;
+    let bundle = musicrl_pipeline::embedded::base()?;
+    check_memory(&recipe, &bundle)?;
     let settings = DemoSettings { captions: flags.captions, ..DemoSettings::default() };
     let align_context = align_context(context, recipe.seed, flags.out.clone())?;
     let mut bar = Bar::new("demo");
     bar.say(
         "demo: the base inside the program learns to follow captions better; the clips before and after are written",
     );
-    let Some((report, outcome)) = demo(&bundle, &recipe, &settings, &align_context, &mut bar)? else {
+    let Some((report, _)) = demo(&bundle, &recipe, &settings, &align_context, &mut bar)? else {
         return Err(Failure::failed("the demo was stopped; its checkpoint is kept")
             .hint(format!("go on with: {}", super::drive::this_command())));
     };
     drop(bar);
-    debug_assert!(outcome.bundle.is_some(), "{}", interrupted(&outcome).message());
     Ok(in_words(&report, &flags.out, start.elapsed().as_secs_f64()))
 }
 

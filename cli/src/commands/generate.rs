@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use musicrl_core::sampling::SamplingConfig;
 use musicrl_pipeline::generate::{Format, GenerateSettings, generate};
 
-use super::{Context, base};
+use super::{Context, align::open_base};
 use crate::{failure::Failure, progress::Bar, report::Report};
 
 /// File format of clips.
@@ -69,7 +69,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     if captions.is_empty() {
         return Err(Failure::usage("no caption").hint("musicrl generate \"a calm piano piece\""));
     }
-    let bundle = base::open(&flags.bundle)?;
+    let bundle = open_base(&flags.bundle)?;
     let settings = GenerateSettings {
         captions,
         clips_per_caption: flags.count,

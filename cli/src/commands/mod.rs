@@ -3,8 +3,10 @@
 pub mod align;
 pub mod bench;
 pub mod corpus;
+pub mod demo;
 pub mod doctor;
 pub mod drive;
+pub mod generate;
 pub mod train;
 
 use std::{
@@ -63,6 +65,8 @@ impl Context {
 pub fn run(context: &Context, command: Command) -> Result<Report, Failure> {
     match command {
         Command::Corpus(command) => corpus::run(context, command),
+        Command::Demo(flags) => demo::run(context, &flags),
+        Command::Generate(flags) => generate::run(context, &flags),
         Command::Align(flags) => align::run(context, &flags),
         Command::Train(command) => train::run(context, &command),
         Command::Bench(flags) => bench::run(context, &flags),
