@@ -5,7 +5,7 @@
 //! - [`bradley_terry_loss`]: trains a reward model from pairs. Ties follow Davidson (1970).
 //! - [`fit_strengths`]: one strength an item, from many comparisons (minorisation-maximisation, Hunter 2004).
 //! - [`dpo_loss`]: direct preference optimisation, for comparison with reinforcement learning.
-//! - [`reference`]: the losses once more in plain `f64`, the oracle of the tests.
+//! - [`mod@reference`]: the losses once more in plain `f64`, the oracle of the tests.
 //!
 //! **Ties.** With d = s_a - s_b and tie strength nu, Davidson's model says
 //!

@@ -12,7 +12,7 @@
 //! | [`reinforce_loss`], [`value_loss`] | the two losses, composed from the parts above |
 //! | [`reinforce_loss_chunked`], [`token_terms_chunked`] | the same, a few frames at a time, with the gradient in closed form |
 //! | [`KlControl`], [`KlController`] | how the strength of the KL term moves during a stage |
-//! | [`reference`] | each function once more in plain `f64`: the oracle that the tests compare with |
+//! | [`mod@reference`] | each function once more in plain `f64`: the oracle that the tests compare with |
 //!
 //! **The policy is the distribution that is sampled**: logits come in here already tempered, guided and masked, by the
 //! same code that generation uses.

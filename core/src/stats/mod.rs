@@ -6,7 +6,7 @@
 //! - [`pearson`], [`spearman`], [`kendall`]: agreement of two measures.
 //! - [`brier`], [`reliability`], [`calibration_error`]: whether predicted probabilities hold.
 //!
-//! All of it is plain `f64` on the host. What is undefined for the data at hand is an [`Error`](crate::Error), never a
+//! All of it is plain `f64` on the host. What is undefined for the data at hand is an [`Error`], never a
 //! NaN. Tests hold every function against values from scipy or worked by hand.
 
 mod bootstrap;

@@ -1,10 +1,12 @@
 //! The embedding as tokens: what the policy is conditioned on.
 //!
 //! In pretraining the condition is made of the audio's own embedding, in generation of the caption's (MuLan tokens of
-//! MusicLM, arXiv 2301.11325). The two towers agree in direction but keep a constant offset from each other (the
-//! modality gap of Liang et al., "Mind the gap", NeurIPS 2022), which would fill the first level with the answer to
-//! "text or audio?". So each modality's mean over the training split is taken away first, and the codebooks are fitted
-//! on both kinds of embedding together.
+//! MusicLM, arXiv 2301.11325). Two towers can keep a constant offset from each other (the modality gap of Liang et al.,
+//! "Mind the gap", NeurIPS 2022), and a large one would fill the first level with the answer to "text or audio?". So
+//! each modality's mean over the training split is taken away first, and the codebooks are fitted on both kinds of
+//! embedding together. This is a safeguard: on etudes the offset was small (0.15 between the means of unit vectors), and
+//! neither centring nor fitting on audio alone changed the agreement of text and audio tokens by more than the scatter
+//! of 64 held-out pairs.
 
 use burn::{
     module::{Module, Param},

@@ -2,8 +2,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-pub use core::time::Duration;
 use core::ops::{Add, AddAssign, Sub, SubAssign};
+pub use core::time::Duration;
 
 /// A moment of a clock that stands still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -113,7 +113,7 @@ fn master(audio: &mut [f32], dynamics: Dynamics, rate: f64) {
     }
     let wanted = libm::pow(10.0, level_db(dynamics) / 20.0) / libm::sqrt(mean);
     // Peaks far above the ceiling would be squashed audibly: rather a little less loud.
-    let gain = (wanted as f32).min(1.6 / peak);
+    let gain = (wanted as f32).min(1.35 / peak);
     let last = audio.len();
     let (fade_in, fade_out) = (FADE_IN_SECONDS * rate, FADE_OUT_SECONDS * rate);
     for (n, sample) in audio.iter_mut().enumerate() {
