@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use musicrl_core::policy::HierarchicalPolicyConfig;
 use musicrl_pipeline::{
     align::{judges, run::AlignContext},
-    bundle::Bundle,
+    bundle::{Bundle, part},
+    estimate,
     recipe::{AlignRecipe, EMBEDDED},
     run::{End, Versions},
 };
@@ -29,6 +31,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let mut recipe = AlignRecipe::load(&flags.recipe, &judges::REWARDS)?;
     recipe.seed = context.seed.unwrap_or(recipe.seed);
     let base = open_base(&recipe.base.path)?;
+    check_memory(&recipe, &base)?;
     let name = flags.recipe.file_stem().unwrap_or_default();
     let out = flags.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
     let align_context = align_context(context, recipe.seed, out.clone())?;
@@ -64,6 +67,15 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
         .value("stages", stages)
         .fact("bundle", "aligned bundle", bundle.display().to_string())
         .next(format!("musicrl generate --bundle {} \"a calm piano piece\"", words::shell(&bundle))))
+}
+
+/// Refuses stages that cannot fit into memory.
+pub fn check_memory(recipe: &AlignRecipe, base: &Bundle) -> Result<(), Failure> {
+    let policy: HierarchicalPolicyConfig = base.config(part::POLICY)?;
+    for stage in &recipe.stage {
+        drive::check_memory(&estimate::models::stage(&policy, stage, base.clip_seconds()))?;
+    }
+    Ok(())
 }
 
 /// The base of a path: "embedded" is the one inside the program.

@@ -1,6 +1,6 @@
 //! `musicrl corpus`.
 
-use std::{path::PathBuf, sync::atomic::Ordering};
+use std::{ops::ControlFlow, path::PathBuf, sync::atomic::Ordering};
 
 use clap::{Args, Subcommand};
 use musicrl_pipeline::{
@@ -8,6 +8,7 @@ use musicrl_pipeline::{
     corpus::{
         Corpus,
         etudes::{EtudesConfig, write_etudes},
+        import::{ImportSettings, SET_ASIDE_FILE, import},
     },
 };
 
@@ -19,6 +20,8 @@ use crate::{failure::Failure, progress::Bar, report::Report, words};
 pub enum Command {
     /// Compose and synthesise captioned etudes from the seed
     Etudes(EtudesFlags),
+    /// Make a corpus of a folder of recordings
+    Import(Box<ImportFlags>),
     /// What a corpus holds
     Show {
         /// The corpus folder
@@ -45,10 +48,50 @@ pub struct EtudesFlags {
     clip_seconds: f64,
 }
 
+/// Flags of `corpus import`.
+#[derive(Debug, Args)]
+pub struct ImportFlags {
+    /// Folder of recordings (WAV, FLAC, MP3, Ogg Vorbis, Opus, AAC), searched with its subfolders
+    source: PathBuf,
+    /// New folder for the corpus
+    dir: PathBuf,
+    /// Samples a second of the corpus
+    #[arg(long, default_value_t = ImportSettings::default().sample_rate_hz)]
+    sample_rate_hz: u32,
+    /// Cut recordings into segments of this length [default: one clip a recording]
+    #[arg(long)]
+    segment_seconds: Option<f64>,
+    /// Leave out what is shorter
+    #[arg(long, default_value_t = ImportSettings::default().shortest_seconds)]
+    shortest_seconds: f64,
+    /// Longest recording that is decoded
+    #[arg(long, default_value_t = ImportSettings::default().longest_seconds)]
+    longest_seconds: f64,
+    /// Share of the tracks to hold out
+    #[arg(long, default_value_t = ImportSettings::default().heldout_share)]
+    heldout_share: f64,
+    /// Captions file (CSV or JSONL) [default: captions.csv or captions.jsonl in the folder, else tags and names]
+    #[arg(long)]
+    captions: Option<PathBuf>,
+    /// Keep the recordings' own levels
+    #[arg(long)]
+    keep_levels: bool,
+    /// Name of the corpus [default: the folder's]
+    #[arg(long)]
+    name: Option<String>,
+    /// What may be done with the recordings, in words
+    #[arg(long, default_value = "not stated")]
+    licence: String,
+    /// Replace a corpus that is there
+    #[arg(long)]
+    replace: bool,
+}
+
 /// Runs one.
 pub fn run(context: &Context, command: Command) -> Result<Report, Failure> {
     match command {
         Command::Etudes(flags) => etudes(context, &flags),
+        Command::Import(flags) => import_folder(context, &flags),
         Command::Show { dir } => show(&Corpus::open(dir)?),
     }
 }
@@ -70,6 +113,46 @@ fn etudes(context: &Context, flags: &EtudesFlags) -> Result<Report, Failure> {
     drop(bar);
     let dir = words::shell(&flags.dir);
     Ok(show(&corpus)?.next(format!("musicrl train codec --corpus {dir} --bundle bundle")))
+}
+
+fn import_folder(context: &Context, flags: &ImportFlags) -> Result<Report, Failure> {
+    let defaults = ImportSettings::default();
+    let settings = ImportSettings {
+        sample_rate_hz: flags.sample_rate_hz,
+        seed: context.seed(),
+        heldout_share: flags.heldout_share,
+        segment_seconds: flags.segment_seconds,
+        shortest_seconds: flags.shortest_seconds,
+        loudness: if flags.keep_levels { None } else { defaults.loudness },
+        longest_seconds: flags.longest_seconds,
+        name: flags.name.clone(),
+        licence: flags.licence.clone(),
+        captions: flags.captions.clone(),
+        replace: flags.replace,
+        threads: rayon::current_num_threads(),
+    };
+    let stop = context.interrupt()?;
+    let mut bar = Bar::new("import");
+    let done = import(&flags.source, &flags.dir, &settings, |progress| {
+        if let Err(reason) = progress.outcome {
+            bar.say(&format!("set aside {}: {reason}", progress.file));
+        }
+        bar.count(progress.done as u64, progress.total as u64);
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    drop(bar);
+    let aside: Vec<_> = done.set_aside.iter().map(|file| [&file.path, &file.reason]).collect();
+    let mut report = show(&done.corpus)?
+        .line(done.to_string())
+        .value("recordings", done.recordings)
+        .value("silent_segments", done.silent_segments)
+        .value("ignored", done.ignored)
+        .value("set_aside", aside);
+    if !done.set_aside.is_empty() {
+        report = report.line(format!("reasons: {}", flags.dir.join(SET_ASIDE_FILE).display()));
+    }
+    let (dir, preset) = (words::shell(&flags.dir), if flags.sample_rate_hz == 16_000 { "base" } else { "small" });
+    Ok(report.next(format!("musicrl train codec --corpus {dir} --bundle bundle --preset {preset}")))
 }
 
 fn show(corpus: &Corpus) -> Result<Report, Failure> {

@@ -13,7 +13,10 @@ use musicrl_pipeline::{
     recipe::AlignRecipe,
 };
 
-use super::{Context, align::align_context};
+use super::{
+    Context,
+    align::{align_context, check_memory},
+};
 use crate::{failure::Failure, progress::Bar, report::Report, words};
 
 /// Flags of `demo`.
@@ -42,6 +45,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     }
     let recipe = recipe.resolve(&REWARDS)?;
     let bundle = musicrl_pipeline::embedded::base()?;
+    check_memory(&recipe, &bundle)?;
     let settings = DemoSettings { captions: flags.captions, ..DemoSettings::default() };
     let align_context = align_context(context, recipe.seed, flags.out.clone())?;
     let mut bar = Bar::new("demo");

@@ -3,6 +3,7 @@
 use musicrl_pipeline::{
     bundle::part,
     corpus::{Corpus, Split},
+    estimate,
     train::{
         codec::{CodecTraining, CodecTrainingConfig},
         crops::CorpusCrops,
@@ -31,6 +32,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let corpus = flags.corpus(config.codec.sample_rate_hz)?;
     let recipe = flags.recipe(context, part::CODEC, steps, config.clone());
     recipe.validate()?;
+    drive::check_memory(&estimate::models::codec(&config))?;
     let mut bundle = flags.bundle()?;
     let crops = CorpusCrops::new(&corpus, Split::Train)?;
     let held_out = held_out(&corpus, config.crop_frames * config.codec.hop())?;

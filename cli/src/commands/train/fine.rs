@@ -4,6 +4,7 @@ use musicrl_codec::{neural::CodecConfig, semantic::SemanticConfig};
 use musicrl_pipeline::{
     bundle::part,
     corpus::Split,
+    estimate,
     token_set::TokenSet,
     train::fine::{FineTraining, FineTrainingConfig, MemoryTokens, TokenCrop},
 };
@@ -20,7 +21,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let mut preset = match flags.preset {
         Preset::Base => FineTrainingConfig::base(),
         Preset::Small => FineTrainingConfig::small(),
-        Preset::Published => return Err(super::no_published_preset(part::FINE)),
+        Preset::Published => FineTrainingConfig::published(),
     };
     if let Some(steps) = flags.steps {
         (preset.steps, preset.optimiser.decay_steps) = (steps, steps);
@@ -37,6 +38,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let corpus = flags.corpus(codec.sample_rate_hz)?;
     let recipe = flags.recipe(context, part::FINE, config.steps, config.clone());
     recipe.validate()?;
+    drive::check_memory(&estimate::models::fine(&config))?;
     let device = context.backend.device()?;
     let set = super::policy::tokens(context, &bundle, &corpus, bundle.clip_seconds(), &device)?;
     let per_semantic = config.model.frames_per_semantic * set.quantisers;

@@ -197,8 +197,3 @@ pub fn run(context: &Context, command: &Command) -> Result<Report, Failure> {
         Command::TextAudio(flags) => text_audio::run(context, flags),
     }
 }
-
-fn no_published_preset(part: &str) -> Failure {
-    Failure::usage(format!("the {} has no published preset", part.replace('_', "-")))
-        .hint("take `--preset small` and give the sizes with --settings")
-}

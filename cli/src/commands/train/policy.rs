@@ -8,6 +8,7 @@ use musicrl_pipeline::{
     Error,
     bundle::{Bundle, part},
     corpus::Corpus,
+    estimate,
     token_set::TokenSet,
     train::policy::{PolicyTraining, PolicyTrainingConfig, Vocabulary},
 };
@@ -26,11 +27,12 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let steps = flags.steps.unwrap_or(match flags.preset {
         Preset::Base => 1_500,
         Preset::Small => 2_000,
-        Preset::Published => return Err(super::no_published_preset(part::POLICY)),
+        Preset::Published => 200_000,
     });
     let preset = match flags.preset {
+        Preset::Base => PolicyTrainingConfig::base(steps),
         Preset::Small => PolicyTrainingConfig::small(steps),
-        _ => PolicyTrainingConfig::base(steps),
+        Preset::Published => PolicyTrainingConfig::published(steps),
     };
     let config = flags.settings(&preset)?;
     config.validate()?;
@@ -40,6 +42,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let corpus = flags.corpus(codec.sample_rate_hz)?;
     let recipe = flags.recipe(context, part::POLICY, steps, config.clone());
     recipe.validate()?;
+    drive::check_memory(&estimate::models::policy(&config, &vocabulary))?;
     let device = context.backend.device()?;
     let set = tokens(context, &bundle, &corpus, config.clip_seconds, &device)?;
     let mut training = PolicyTraining::new(config.clone(), vocabulary, &set, recipe.seed, &device)?;

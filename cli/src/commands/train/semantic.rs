@@ -3,6 +3,7 @@
 use musicrl_pipeline::{
     bundle::part,
     corpus::Split,
+    estimate,
     train::{
         crops::CorpusCrops,
         semantic::{SemanticTraining, SemanticTrainingConfig},
@@ -21,7 +22,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let mut preset = match flags.preset {
         Preset::Base => SemanticTrainingConfig::base(),
         Preset::Small => SemanticTrainingConfig::small(),
-        Preset::Published => return Err(super::no_published_preset(part::SEMANTIC)),
+        Preset::Published => SemanticTrainingConfig::published(),
     };
     if let Some(steps) = flags.steps {
         (preset.steps, preset.optimiser.decay_steps) = (steps, steps);
@@ -31,6 +32,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let corpus = flags.corpus(config.model.sample_rate_hz)?;
     let recipe = flags.recipe(context, part::SEMANTIC, config.steps, config.clone());
     recipe.validate()?;
+    drive::check_memory(&estimate::models::semantic(&config))?;
     let mut bundle = flags.bundle()?;
     let device = context.backend.device()?;
     let train = CorpusCrops::new(&corpus, Split::Train)?;

@@ -5,6 +5,7 @@ use musicrl_core::random::{Key, Purpose};
 use musicrl_pipeline::{
     bundle::{Bundle, part},
     corpus::Split,
+    estimate,
     train::text_audio::{CorpusPairs, RoundTrip, TextAudioTraining, TextAudioTrainingConfig},
 };
 use musicrl_rewards::TextAudioConfig;
@@ -44,6 +45,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let corpus = flags.corpus(settings.model.front_end.sample_rate_hz)?;
     let recipe = flags.recipe(context, part::TEXT_AUDIO, steps, settings.clone());
     recipe.validate()?;
+    drive::check_memory(&estimate::models::text_audio(&settings.model, &settings.training))?;
     let mut bundle = flags.bundle()?;
     let device = context.backend.device()?;
     let pairs = |split| Box::new(CorpusPairs::new(corpus.clone(), split));

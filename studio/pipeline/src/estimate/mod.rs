@@ -1,5 +1,7 @@
 //! What a run will need, before it starts: memory from shapes, time from a few measured steps.
 
+pub mod models;
+
 use crate::{Error, Result};
 
 const FLOAT_BYTES: u64 = 4;
@@ -93,6 +95,14 @@ impl TransformerShape {
             positions.saturating_mul(self.width.saturating_mul(12).saturating_add(self.ff_width.saturating_mul(3)));
         let attention = positions.saturating_mul(time).saturating_mul(self.heads).saturating_mul(3);
         self.layers.saturating_mul(dense.saturating_add(attention))
+    }
+
+    /// Weights: four projections of attention and at most three of the feed-forward part a block.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let attention = self.width.saturating_mul(self.width).saturating_mul(4);
+        let feed_forward = self.width.saturating_mul(self.ff_width).saturating_mul(3);
+        self.layers.saturating_mul(attention.saturating_add(feed_forward))
     }
 
     /// Floats of a key-value cache for `clips` sequences of `time` positions.
