@@ -1,5 +1,7 @@
 //! What a decoded recording is.
 
+use std::fmt;
+
 use crate::{Error, Result};
 
 /// The sampling rates that are accepted anywhere, in Hz: below lies no music, above no recorder.
@@ -9,12 +11,20 @@ pub const SAMPLE_RATE_RANGE_HZ: (u32, u32) = (4_000, 384_000);
 ///
 /// # Shapes
 /// - `channels`: \[channels\]\[samples\], all channels of one length.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Audio {
     /// One plane of samples a channel.
     pub channels: Vec<Vec<f32>>,
     /// Samples a second in each channel.
     pub sample_rate_hz: u32,
+}
+
+/// Sizes only: samples would fill the screen.
+impl fmt::Debug for Audio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lengths: Vec<usize> = self.channels.iter().map(Vec::len).collect();
+        f.debug_struct("Audio").field("samples", &lengths).field("sample_rate_hz", &self.sample_rate_hz).finish()
+    }
 }
 
 impl Audio {

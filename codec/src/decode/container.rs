@@ -16,8 +16,8 @@ use crate::{
     audio::{Audio, check_sample_rate},
 };
 
-/// Samples a channel that a container may announce beyond what came, before the file counts as truncated: encoders
-/// round the end of the last packet differently.
+/// Samples a channel that a container of compressed sound may announce beyond what came, before the file counts as
+/// truncated: encoders round the end of the last packet differently.
 const MISSING_SAMPLES_MAX: u64 = 4_096;
 
 fn is_end(error: &Symphonia) -> bool {
@@ -77,7 +77,9 @@ pub(super) fn decode(bytes: Vec<u8>, path: &Path, limits: &Limits) -> Result<Dec
     let frames = sound.audio.len() as u64;
     let rate = f64::from(sound.audio.sample_rate_hz.max(1));
     let announced = announced.unwrap_or(0);
-    if frames.saturating_add(MISSING_SAMPLES_MAX) < announced || (sound.ended_early && frames < announced) {
+    let is_exact = [formats::FORMAT_ID_WAVE, formats::FORMAT_ID_AIFF, formats::FORMAT_ID_FLAC].contains(&kind);
+    let slack = if is_exact || sound.ended_early { 0 } else { MISSING_SAMPLES_MAX };
+    if frames.saturating_add(slack) < announced {
         let (got, expected) = (frames as f64 / rate, announced as f64 / rate);
         let reason = format!("{got:.2} of {expected:.2} seconds could be decoded");
         return Err(Error::Truncated { path: path.into(), reason });

@@ -134,6 +134,13 @@ pub(super) fn mpeg_cut(bytes: &[u8]) -> Option<Cut> {
         at += frame.bytes;
         frames += 1;
     }
+    // A file that ends inside a frame's header.
+    let rest = &bytes[at.min(bytes.len())..];
+    let start = first_mpeg_frame(bytes).and_then(|(at, _)| bytes.get(at..at + 2)).unwrap_or_default();
+    if (1..4).contains(&rest.len()) && rest.iter().zip(start).all(|(a, b)| a == b) {
+        let reason = format!("the last MPEG frame ends in its header; {:.2} seconds are whole", seconds(frames));
+        return Some(Cut { reason });
+    }
     // The tag frame itself is not counted by Xing. One frame of slack: writers disagree about the last one.
     let announced = u64::from(announced?);
     (frames + 1 < announced && at + 4 > bytes.len()).then(|| Cut {

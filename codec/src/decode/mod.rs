@@ -130,10 +130,11 @@ pub fn decode_bytes(bytes: Vec<u8>, path: &Path, limits: &Limits) -> Result<Deco
     }
     let decoded = decoded?;
     let name = path.display().to_string();
-    check_sample_rate(&name, decoded.audio.sample_rate_hz)?;
+    // Without a packet there is no rate either.
     if decoded.audio.is_empty() {
         return Err(Error::Empty { path: path.into() });
     }
+    check_sample_rate(&name, decoded.audio.sample_rate_hz)?;
     decoded.audio.check_finite(&name)?;
     Ok(decoded)
 }
@@ -141,7 +142,7 @@ pub fn decode_bytes(bytes: Vec<u8>, path: &Path, limits: &Limits) -> Result<Deco
 /// Refuses a file with too many undecodable packets.
 pub(crate) fn check_damage(path: &Path, damaged: usize, packets: usize, last_reason: &str) -> Result<()> {
     // A single bad packet is let through in short files too: an MP3 that was cut at its front often has one.
-    if damaged <= 1.max((packets as f64 * DAMAGED_SHARE_MAX) as usize) && damaged < packets {
+    if damaged <= 1.max((packets as f64 * DAMAGED_SHARE_MAX) as usize) && damaged < packets.max(1) {
         return Ok(());
     }
     let reason = format!("{damaged} of {packets} packets cannot be decoded ({last_reason})");

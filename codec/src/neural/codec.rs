@@ -159,6 +159,7 @@ pub(crate) mod tests {
             strides: vec![8, 2],
             base_channels: 8,
             latent_width: 6,
+            shortcut_bands: 4,
             causal,
             quantiser: QuantiserConfig { levels: 3, entries: 16, ..CodecConfig::base().quantiser },
             ..CodecConfig::base()

@@ -72,6 +72,9 @@ pub struct CodecConfig {
     pub latent_kernel: usize,
     /// Width of the latent.
     pub latent_width: usize,
+    /// Bands of the linear path beside either network, from loudness to latent and back; 0 has none. Only with
+    /// Fourier kernels.
+    pub shortcut_bands: usize,
     /// The non-linearity.
     pub activation: Activation,
     /// Whether a frame may depend on nothing later than itself.
@@ -96,7 +99,8 @@ impl CodecConfig {
             frame_units: 1,
             latent_kernel: 3,
             latent_width: 64,
-            activation: Activation::Elu,
+            shortcut_bands: 64,
+            activation: Activation::Gelu,
             causal: false,
             quantiser: QuantiserConfig {
                 levels: 8,
@@ -139,6 +143,7 @@ impl CodecConfig {
             frame_units: 0,
             latent_kernel: 3,
             latent_width: 128,
+            shortcut_bands: 0,
             activation: Activation::Elu,
             causal: true,
             quantiser: QuantiserConfig {
@@ -178,6 +183,12 @@ impl CodecConfig {
         ((wide / 8.0).round() as usize).max(1) * 8
     }
 
+    /// Windows of the Fourier kernels in a frame, when there is a linear path over them.
+    pub(crate) fn shortcut_windows(&self) -> Option<usize> {
+        let wanted = self.wave_kernels == WaveKernels::Fourier && self.shortcut_bands > 0;
+        wanted.then(|| self.strides[1..].iter().product())
+    }
+
     /// Frames on either side that a frame may depend on, in the encoder or the decoder, bounded from above.
     #[must_use]
     pub fn context_frames(&self) -> usize {
@@ -200,7 +211,7 @@ impl CodecConfig {
     /// [`Error::Config`] naming the field.
     pub fn validate(&self) -> Result<()> {
         let quantiser = &self.quantiser;
-        let bounds: [(&'static str, usize, usize, usize); 11] = [
+        let bounds: [(&'static str, usize, usize, usize); 12] = [
             ("sample_rate_hz", self.sample_rate_hz as usize, 1_000, 768_000),
             ("wave_kernel_strides", self.wave_kernel_strides, 1, 64),
             ("base_channels", self.base_channels, 1, 4_096),
@@ -208,6 +219,7 @@ impl CodecConfig {
             ("latent_kernel", self.latent_kernel, 1, 63),
             ("frame_units", self.frame_units, 0, 64),
             ("latent_width", self.latent_width, 1, 4_096),
+            ("shortcut_bands", self.shortcut_bands, 0, 1_024),
             ("strides (how many)", self.strides.len(), 1, 12),
             ("quantiser.levels", quantiser.levels, 1, 64),
             ("quantiser.entries", quantiser.entries, 1, 65_536),

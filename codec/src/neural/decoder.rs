@@ -2,14 +2,14 @@
 
 use burn::{
     module::Module,
-    tensor::{Device, Tensor},
+    tensor::{Device, Tensor, TensorData},
 };
 
 use super::{
     config::{Activation, CodecConfig, WaveKernels},
     conv::{Conv, Upsample},
     encoder::ResidualUnit,
-    spectrum::Synthesis,
+    spectrum::{Synthesis, band_spread},
 };
 
 /// The transposed convolution and the residual units that follow it.
@@ -17,6 +17,26 @@ use super::{
 struct Stage {
     up: Upsample,
     units: Vec<ResidualUnit>,
+}
+
+/// A linear path from the latent to the loudness of each window's bands: the encoder's, mirrored.
+#[derive(Module, Debug)]
+struct Shortcut {
+    linear: Upsample,
+    /// From bands to the synthesis's values: log magnitudes, and zero for phases.
+    bands: Tensor<2>,
+}
+
+impl Shortcut {
+    /// # Shapes
+    /// - latent: [clips, frames, latent width]
+    /// - result: [clips, frames * windows, 2 * bins]
+    fn forward(&self, latent: Tensor<3>) -> Tensor<3> {
+        let loudness = self.linear.forward(latent);
+        let [clips, windows, count] = loudness.dims();
+        let width = self.bands.dims()[1];
+        loudness.reshape([clips * windows, count]).matmul(self.bands.clone()).reshape([clips, windows, width])
+    }
 }
 
 /// Latent to waveform.
@@ -30,6 +50,7 @@ pub struct Decoder {
     /// The magnitudes and phases that `synthesis` speaks, with Fourier kernels.
     spectrum: Option<Conv>,
     synthesis: Option<Synthesis>,
+    shortcut: Option<Shortcut>,
     #[module(skip)]
     activation: Activation,
 }
@@ -47,6 +68,16 @@ impl Decoder {
                 (None, Some(spectrum), Some(synthesis))
             }
         };
+        let shortcut = config.shortcut_windows().map(|windows| {
+            let (window, bands) = (stride * taps, config.shortcut_bands);
+            let bins = window / 2 + 1;
+            let spread = TensorData::new(band_spread(window, bands, config.sample_rate_hz), [bands, bins]);
+            let loudness = Tensor::<2>::from_data(spread, device);
+            Shortcut {
+                linear: Upsample::new([config.latent_width, bands], windows, 1, causal, device),
+                bands: Tensor::cat(vec![loudness, Tensor::zeros([bands, bins], device)], 1),
+            }
+        });
         let stages = config.strides[1..].iter().enumerate().rev().map(|(index, &stride)| {
             let (to, from) = (config.channels(index), config.channels(index + 1));
             Stage {
@@ -61,6 +92,7 @@ impl Decoder {
             wave,
             spectrum,
             synthesis,
+            shortcut,
             activation: config.activation,
         }
     }
@@ -70,6 +102,7 @@ impl Decoder {
     /// - result: [clips, frames * hop, 1]
     #[must_use]
     pub fn forward(&self, latent: Tensor<3>) -> Tensor<3> {
+        let rough = self.shortcut.as_ref().map(|shortcut| shortcut.forward(latent.clone()));
         let mut x = self.latent.forward(latent);
         for unit in &self.units {
             x = unit.forward(x);
@@ -82,7 +115,11 @@ impl Decoder {
         }
         let x = self.activation.apply(x);
         if let (Some(spectrum), Some(synthesis)) = (&self.spectrum, &self.synthesis) {
-            return synthesis.forward(spectrum.forward(x));
+            let spectrum = spectrum.forward(x);
+            return synthesis.forward(match rough {
+                Some(rough) => spectrum + rough,
+                None => spectrum,
+            });
         }
         match &self.wave {
             Some(wave) => wave.forward(x),

@@ -57,6 +57,19 @@ impl Analysis {
         3 * (self.stride * self.taps / 2 + 1)
     }
 
+    /// The loudness part of [`Analysis::forward`]'s result, as `bands` bands.
+    ///
+    /// # Shapes
+    /// - features: [clips, frames, 3 * bins]
+    /// - bands: [bins, bands], of [`band_weights`]
+    /// - result: [clips, frames, bands]
+    pub(crate) fn loudness(features: Tensor<3>, bands: Tensor<2>) -> Tensor<3> {
+        let [clips, frames, _] = features.dims();
+        let [bins, count] = bands.dims();
+        let loudness = features.narrow(2, 0, bins).reshape([clips * frames, bins]);
+        loudness.matmul(bands).reshape([clips, frames, count])
+    }
+
     /// # Shapes
     /// - samples: [clips, frames * stride, 1]
     /// - result: [clips, frames, 3 * bins]: log power, then real and imaginary part over the root of the magnitude
@@ -75,6 +88,56 @@ impl Analysis {
         let features = Tensor::cat(vec![loudness, re * compress.clone(), im * compress], 1);
         features.reshape([clips, frames, 3 * bins])
     }
+}
+
+/// Triangles evenly spaced on the HTK mel scale, each summing to one; at least a bin wide on either side, or the low
+/// bands of short windows would be empty.
+///
+/// # Shapes
+/// - result: [window / 2 + 1][bands], row after row
+pub(crate) fn band_weights(window: usize, bands: usize, sample_rate_hz: u32) -> Vec<f32> {
+    let bins = window / 2 + 1;
+    let to_mel = |hz: f64| 2_595.0 * (1.0 + hz / 700.0).log10();
+    let to_hz = |mel: f64| 700.0 * (10.0_f64.powf(mel / 2_595.0) - 1.0);
+    let rate = f64::from(sample_rate_hz);
+    let top = to_mel(rate / 2.0);
+    let edge = |i: usize| to_hz(top * i as f64 / (bands + 1) as f64) * window as f64 / rate;
+    let mut values = vec![0.0_f32; bins * bands];
+    for band in 0..bands {
+        let centre = edge(band + 1);
+        let (left, right) = ((centre - edge(band)).max(1.0), (edge(band + 2) - centre).max(1.0));
+        let weight = |bin: usize| {
+            let from = bin as f64 - centre;
+            (1.0 - if from < 0.0 { -from / left } else { from / right }).max(0.0)
+        };
+        let sum: f64 = (0..bins).map(weight).sum();
+        for bin in 0..bins {
+            values[bin * bands + band] = (weight(bin) / sum.max(1e-9)) as f32;
+        }
+    }
+    values
+}
+
+/// Spreads bands over bins: the transpose of [`band_weights`] with the weights of every bin summing to one. Bins
+/// outside every triangle, at the ends, take the outermost band.
+///
+/// # Shapes
+/// - result: [bands][window / 2 + 1], row after row
+pub(crate) fn band_spread(window: usize, bands: usize, sample_rate_hz: u32) -> Vec<f32> {
+    let bins = window / 2 + 1;
+    let weights = band_weights(window, bands, sample_rate_hz);
+    let mut values = vec![0.0_f32; bins * bands];
+    for (bin, row) in weights.chunks_exact(bands).enumerate() {
+        let sum: f32 = row.iter().sum();
+        for (band, weight) in row.iter().enumerate() {
+            values[band * bins + bin] = if sum > 0.0 { weight / sum } else { 0.0 };
+        }
+        if sum <= 0.0 {
+            let outermost = if bin < bins / 2 { 0 } else { bands - 1 };
+            values[outermost * bins + bin] = 1.0;
+        }
+    }
+    values
 }
 
 /// Overlap-adds windows given as log magnitude and phase (Siuzdak, "Vocos", 2023).
@@ -159,6 +222,25 @@ mod tests {
             let inner = |t: Tensor<3>| t.narrow(1, 4 * stride, 12 * stride);
             let worst: f32 = (inner(x) - inner(y)).abs().max().into_scalar();
             assert!(worst < 1e-4, "{stride} x {taps}: {worst}");
+        }
+    }
+
+    #[test]
+    fn a_tone_falls_into_its_band_and_bands_cover_every_bin() {
+        let values = band_weights(512, 40, 16_000);
+        let loudest = |bin: usize| {
+            let row = &values[bin * 40..][..40];
+            (0..40).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap()
+        };
+        // 1000 Hz is 1000 mel of 2840: the fourteenth centre of 41 steps.
+        assert_eq!(loudest(32), 13);
+        assert!(loudest(8) < loudest(16) && loudest(16) < loudest(64));
+        for bands in [1, 3, 40, 200] {
+            let spread = band_spread(512, bands, 16_000);
+            for bin in 0..257 {
+                let sum: f32 = (0..bands).map(|band| spread[band * 257 + bin]).sum();
+                assert!((sum - 1.0).abs() < 1e-5, "{bands} bands, bin {bin}: {sum}");
+            }
         }
     }
 

@@ -139,7 +139,7 @@ pub(crate) fn decode_ogg(bytes: &[u8], path: &Path, limits: &Limits) -> Result<D
             }
         }
     }
-    check_damage(path, bad, packets.max(1), last_reason)?;
+    check_damage(path, bad, packets, last_reason)?;
 
     let decoded = decoder.planes[0].len();
     let end = end.map_or(decoded, |end| usize::try_from(end).unwrap_or(decoded).min(decoded));

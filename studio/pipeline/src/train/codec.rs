@@ -126,6 +126,12 @@ impl CodecTrainingConfig {
                 return Err(Error::Config { field: field.into(), expected, got: got.to_string() });
             }
         }
+        // A codec that was never quantised in training has no tokens worth the name.
+        let steps = self.optimiser.decay_steps;
+        if steps > 0 && self.quantise_from_step >= steps {
+            let (expected, got) = (format!("before the last of {steps} steps"), self.quantise_from_step.to_string());
+            return Err(Error::Config { field: "quantise_from_step".into(), expected, got });
+        }
         let mut weights = vec![("commitment", self.commitment)];
         if let Some(adversary) = &self.adversary {
             adversary.discriminator.validate()?;
@@ -424,6 +430,7 @@ mod tests {
                 strides: vec![16, 2],
                 base_channels: 16,
                 latent_width: 8,
+                shortcut_bands: 6,
                 quantiser: QuantiserConfig { levels: 3, entries: 16, ..base.codec.quantiser.clone() },
                 ..base.codec.clone()
             },

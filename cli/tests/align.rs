@@ -1,0 +1,243 @@
+//! Alignment and generation as a user runs them, on a bundle of tiny models with random weights: what is checked here
+//! (bytes, files, errors) does not need music.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use burn::tensor::Device;
+use musicrl_codec::neural::CodecConfig;
+use musicrl_core::{
+    nn::FeedForward,
+    params::{Storage, reinitialise},
+    policy::{HierarchicalPolicyConfig, StackConfig},
+    random::{Key, Purpose},
+    tokens::Interleave,
+};
+use musicrl_pipeline::bundle::{Bundle, part};
+use musicrl_rewards::TextAudioConfig;
+
+fn stack(width: usize) -> StackConfig {
+    StackConfig { width, layers: 1, heads: 2, ff_width: 2 * width, feed_forward: FeedForward::Gelu }
+}
+
+/// Codec, embedding and policy; no fine stage, so that the path without one is walked too.
+fn tiny_bundle(folder: &Path) {
+    let device = Device::flex();
+    let key = Key::new(7, Purpose::Init);
+    let mut bundle = Bundle::new();
+    let codec = CodecConfig::base();
+    let module = codec.init(&device, key).unwrap();
+    bundle.set(part::CODEC, &codec, &reinitialise(module, key.step(1)), Storage::F32).unwrap();
+    let text_audio = TextAudioConfig::base();
+    bundle.set(part::TEXT_AUDIO, &text_audio, &text_audio.init_seeded(7, &device).unwrap(), Storage::F32).unwrap();
+    let policy = HierarchicalPolicyConfig {
+        layout: Interleave { coarse_levels: 2 }.layout(128, 256, 12.5).unwrap(),
+        global: stack(32),
+        local: stack(32),
+        condition_slots: text_audio.quantiser.levels,
+        condition_codebook: text_audio.quantiser.entries,
+    };
+    bundle.set(part::POLICY, &policy, &policy.init(key.step(2), &device).unwrap(), Storage::F32).unwrap();
+    bundle.set_clip_seconds(2.4);
+    bundle.save(folder).unwrap();
+}
+
+const RECIPE: &str = r#"
+seed = 5
+
+[base]
+path = "base"
+
+[captions]
+source = "etudes"
+count = 40
+
+[[stage]]
+name = "short"
+steps = 12
+batch = 4
+kl = { alpha = 0.1, rule = "adaptive", target = 0.5 }
+whiten = true
+rewards = [{ name = "text_adherence", weight = 1.0, range = [-1.0, 1.0] }]
+
+[stage.evaluation]
+every = 6
+clips = 2
+samples = 1
+
+[stage.checkpoint]
+every = 3
+
+[stage.guards]
+entropy_floor_fraction = 0.1
+"#;
+
+struct Workplace {
+    temp: tempfile::TempDir,
+}
+
+impl Workplace {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        tiny_bundle(&temp.path().join("base"));
+        fs::write(temp.path().join("recipe.toml"), RECIPE).unwrap();
+        Self { temp }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_musicrl"));
+        command.args(args).current_dir(self.temp.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn good(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+
+    fn bad(&self, args: &[&str], expected: &[&str]) {
+        let output = self.run(args);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{args:?}: {text}");
+        for expected in expected {
+            assert!(text.contains(expected), "{args:?}: {expected} not in {text}");
+        }
+    }
+}
+
+/// Every file below `folder` by its relative path, but for those that hold times.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
+                found.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// What has to be the same after any number of kills: checkpoints, metrics, the aligned bundle.
+fn result(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let keep = |name: &str| {
+        name.contains("checkpoints/step-000012/") || name.ends_with("metrics.jsonl") || name.starts_with("bundle/")
+    };
+    let all: BTreeMap<_, _> = files(run).into_iter().filter(|(name, _)| keep(name)).collect();
+    assert!(all.keys().any(|name| name.contains("step-000012")), "{:?}", files(run).keys());
+    assert!(all.contains_key("bundle/policy.safetensors"));
+    all
+}
+
+#[test]
+fn killed_twenty_times_it_ends_with_the_same_bytes() {
+    let place = Workplace::new();
+    let start = Instant::now();
+    place.good(&["align", "recipe.toml", "--out", "undisturbed"]);
+    let whole = start.elapsed().as_secs_f64();
+    let mut random = Key::new(11, Purpose::Test).stream();
+    let mut kills = 0;
+    let mut runs = 0;
+    while kills < 20 {
+        runs += 1;
+        let out = format!("killed-{runs}");
+        loop {
+            let mut child = place.command(&["align", "recipe.toml", "--out", &out]).spawn().unwrap();
+            thread::sleep(Duration::from_secs_f64(random.between(0.02, 0.6) * whole));
+            if child.try_wait().unwrap().is_some() || kills == 20 {
+                let output = child.wait_with_output().unwrap();
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                break;
+            }
+            // SIGKILL: nothing is tidied up.
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+        }
+        let (expected, got) = (result(&place.path("undisturbed")), result(&place.path(&out)));
+        assert_eq!(expected.keys().collect::<Vec<_>>(), got.keys().collect::<Vec<_>>(), "{out}");
+        for (name, bytes) in &expected {
+            assert!(bytes == &got[name], "{out}/{name} differs after {kills} kills");
+        }
+    }
+}
+
+#[test]
+fn clips_do_not_depend_on_batch_or_threads() {
+    let place = Workplace::new();
+    let clips = |name: &str, extra: &[&str]| {
+        let captions = ["a slow piano", "fast drums", "soft bells", "a waltz", "organ", "a marimba", "strings", "brass"];
+        let mut args = vec!["generate", "--bundle", "base", "--seed", "3", "--seconds", "0.8", "--out", name];
+        args.extend(extra);
+        args.extend(captions);
+        place.good(&args);
+        files(&place.path(name))
+    };
+    let first = clips("batch-8", &["--batch", "8"]);
+    assert_eq!(first.len(), 9);
+    for (name, extra) in [
+        ("batch-1", ["--batch", "1"]),
+        ("batch-3", ["--batch", "3"]),
+        ("one-thread", ["--threads", "1"]),
+        ("two-threads", ["--threads", "2"]),
+    ] {
+        assert!(clips(name, &extra) == first, "{name}");
+    }
+}
+
+#[test]
+fn bad_input_is_named_and_nothing_is_lost() {
+    let place = Workplace::new();
+    let recipe = |name: &str, from: &str, to: &str| {
+        assert!(RECIPE.contains(from));
+        fs::write(place.path(name), RECIPE.replacen(from, to, 1)).unwrap();
+        name.to_string()
+    };
+    place.bad(&["align", &recipe("key.toml", "batch = 4", "bacth = 4")], &["key.toml:15", "bacth", "`batch`"]);
+    place.bad(&["align", &recipe("weight.toml", "weight = 1.0", "weight = -1.0")], &["weight", "-1"]);
+    place.bad(&["align", &recipe("base.toml", "path = \"base\"", "path = \"gone\"")], &["gone"]);
+    place.bad(&["align", "nothing.toml"], &["nothing.toml"]);
+    place.bad(&["generate", "--bundle", "gone", "a piano"], &["gone"]);
+    place.bad(&["generate", "--bundle", "base", "--seconds", "-1", "a piano"], &["seconds"]);
+    place.bad(&["generate", "--bundle", "base", "--temperature", "0", "a piano"], &["temperature"]);
+    place.bad(&["generate", "--bundle", "base"], &["caption"]);
+
+    place.good(&["align", "recipe.toml", "--out", "run"]);
+    let checkpoint = place.path("run/stages/short/checkpoints/step-000012/policy.safetensors");
+    let bytes = fs::read(&checkpoint).unwrap();
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 1;
+    for damaged in [&flipped, &bytes[..bytes.len() / 2].to_vec()] {
+        fs::write(&checkpoint, damaged).unwrap();
+        // The damaged checkpoint is named and set aside; the run goes on from the one before and ends as it did.
+        let output = place.run(&["align", "recipe.toml", "--out", "run"]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && text.contains("step-000012"), "{text}");
+        assert!(fs::read(&checkpoint).unwrap() == bytes);
+    }
+    let weights = place.path("run/bundle/policy.safetensors");
+    let bytes = fs::read(&weights).unwrap();
+    fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
+    place.bad(&["generate", "--bundle", "run/bundle", "a piano"], &["policy.safetensors"]);
+}

@@ -1,0 +1,74 @@
+//! Writes first inputs for every target into `corpus/`: `cargo run --release --bin seeds`, inside `fuzz/`.
+//!
+//! Fuzzers find formats by themselves only slowly. These are small whole files of each kind that this program can
+//! write itself; `seeds/audio_file/` adds a tone in the kinds that it only reads.
+
+use std::{collections::BTreeMap, error::Error, fs, path::Path, sync::Arc};
+
+use burn::{nn::LinearConfig, tensor::Device};
+use musicrl_codec::{
+    audio::Audio,
+    opus::encode_ogg,
+    write::{wav_bytes, wav_bytes_float},
+};
+use musicrl_core::params::{ParamTable, Storage};
+use musicrl_pipeline::run::{Checkpoints, SystemDisk};
+
+const RECIPE: &str = "seed = 1\n[base]\npath = \"embedded\"\n[captions]\nsource = \"etudes\"\n[[stage]]\nname = \"a\"\n\
+    steps = 3\nbatch = 2\nkl = { alpha = 0.1 }\n\
+    rewards = [{ name = \"text_adherence\", weight = 1.0, range = [-1.0, 1.0] }]\n";
+
+fn put(target: &str, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = Path::new("corpus").join(target);
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(name), bytes)
+}
+
+fn audio() -> Result<(), Box<dyn Error>> {
+    let tone = |channels: usize, rate_hz: u32, samples: usize| {
+        let plane = |c: usize| (0..samples).map(|i| (0.1 + 0.05 * c as f32) * (i as f32 * 0.07).sin()).collect();
+        Audio { channels: (0..channels).map(plane).collect(), sample_rate_hz: rate_hz }
+    };
+    put("audio_file", "pcm16.wav", &wav_bytes(&tone(2, 16_000, 300))?)?;
+    put("audio_file", "float.wav", &wav_bytes_float(&tone(1, 8_000, 200))?)?;
+    put("audio_file", "surround.wav", &wav_bytes(&tone(6, 48_000, 60))?)?;
+    let comments = [("TITLE", "Seed"), ("GENRE", "test"), ("BPM", "90")];
+    put("audio_file", "mono.opus", &encode_ogg(&tone(1, 48_000, 4_000), 16_000, &comments)?)?;
+    put("audio_file", "stereo.opus", &encode_ogg(&tone(2, 48_000, 2_500), 64_000, &[])?)?;
+    for (name, header, length) in
+        [("mpeg1.mp3", [0xff, 0xfb, 0x10, 0xc0], 104), ("mpeg2.mp3", [0xff, 0xf3, 0x80, 0xc4], 208)]
+    {
+        let mut frame: Vec<u8> = header.to_vec();
+        frame.resize(length, 0);
+        put("audio_file", name, &frame.repeat(4))?;
+    }
+    Ok(())
+}
+
+fn checkpoints() -> Result<(), Box<dyn Error>> {
+    let table = ParamTable::collect(&LinearConfig::new(3, 2).init(&Device::flex()));
+    for (name, storage) in [("f32", Storage::F32), ("f16", Storage::F16)] {
+        put("checkpoint", name, &[vec![0], table.to_safetensors(storage)?].concat())?;
+    }
+    let folder = tempfile::tempdir()?;
+    let checkpoints = Checkpoints::new(folder.path().to_owned(), Arc::new(SystemDisk));
+    let files = [("state.bin".to_owned(), b"state".to_vec())].into();
+    let step = checkpoints.write(1, &files, &BTreeMap::from([("reward".to_owned(), 0.25)]))?;
+    put("checkpoint", "manifest", &[vec![1], fs::read(step.join("manifest.json"))?].concat())?;
+    let bundle = serde_json::json!({"format_version": 1, "provenance": [], "parts": {}});
+    put("checkpoint", "bundle", &[vec![2], serde_json::to_vec(&bundle)?].concat())?;
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    audio()?;
+    checkpoints()?;
+    put("recipe", "align.toml", RECIPE.as_bytes())?;
+    put("token_pattern", "delays", &[4, 12, 5, 0, 1, 2, 3, 9, 200, 17])?;
+    put("token_pattern", "plain", &[0, 1, 1, 0])?;
+    put("prompt", "caption", "a calm piano piece in F# minor, slow waltz".as_bytes())?;
+    put("prompt", "captions.csv", b"file,caption,track,split\na.wav,\"a, b\",t,train\nb.wav,c,,heldout\n")?;
+    put("prompt", "captions.jsonl", b"{\"file\":\"a.wav\",\"captions\":[\"x\",\"y\"],\"bpm\":90}\n")?;
+    put("prompt", "other", "日本の音楽 🎵 naïve Ⅷ ﬁn\u{0}\u{301}".as_bytes())?;
+    Ok(())
+}

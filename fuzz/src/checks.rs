@@ -1,0 +1,170 @@
+//! One function a target: it returns, or panics where a promise is broken.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
+
+use burn::{nn::LinearConfig, tensor::Device};
+use musicrl_codec::{
+    audio::check_sample_rate,
+    decode::{Limits, decode_bytes},
+};
+use musicrl_core::{
+    params::{ParamTable, Storage},
+    tokens::{DelayPattern, Interleave, Streams, Tokens},
+};
+use musicrl_pipeline::{
+    bundle::Bundle,
+    corpus::import::{captions::CaptionTable, wording},
+    optim::AdamWConfig,
+    recipe::{AlignRecipe, TrainRecipe},
+    run::{Checkpoints, SystemDisk},
+};
+use musicrl_rewards::text::TextTokeniserConfig;
+
+/// A target's name and its check.
+pub type Check = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const ALL: [Check; 5] = [
+    ("audio_file", audio_file),
+    ("checkpoint", checkpoint),
+    ("recipe", recipe),
+    ("token_pattern", token_pattern),
+    ("prompt", prompt),
+];
+
+/// Any bytes are refused with a reason, or are sound: finite, not empty, of an accepted rate, within the limits.
+pub fn audio_file(bytes: &[u8]) {
+    let limits = Limits { seconds: 30.0, samples: 1 << 20, file_bytes: 1 << 20 };
+    for name in ["x", "x.mp3"] {
+        match decode_bytes(bytes.to_vec(), Path::new(name), &limits) {
+            Ok(decoded) => {
+                let audio = decoded.audio;
+                assert!(audio.check_finite(name).is_ok() && !audio.is_empty());
+                assert!(check_sample_rate(name, audio.sample_rate_hz).is_ok());
+                assert!(audio.channels.iter().all(|plane| plane.len() == audio.len()), "{audio:?}");
+                assert!(audio.len() * audio.channels.len() <= limits.samples, "{audio:?}");
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
+/// A weight file, a checkpoint's manifest and a bundle's manifest are refused, or are what they say.
+pub fn checkpoint(bytes: &[u8]) {
+    let Some((kind, bytes)) = bytes.split_first() else { return };
+    match kind % 3 {
+        0 => weights(bytes),
+        1 => manifest(bytes),
+        _ => {
+            let files = [("manifest.json".to_owned(), bytes.to_vec())].into();
+            if let Ok(bundle) = Bundle::from_files(files, Path::new("fuzz")) {
+                assert_eq!(bundle.weight_bytes(), 0, "no weights were given");
+            }
+        }
+    }
+}
+
+fn weights(bytes: &[u8]) {
+    static TABLE: OnceLock<ParamTable> = OnceLock::new();
+    let table = TABLE.get_or_init(|| ParamTable::collect(&LinearConfig::new(3, 2).init(&Device::flex())));
+    let Ok(read) = table.read_safetensors(bytes) else { return };
+    assert!(read.values().iter().all(|value| value.is_finite()));
+    let written = read.to_safetensors(Storage::F32).expect("finite values can be written");
+    let again = table.read_safetensors(&written).expect("what was written can be read");
+    assert_eq!(again.values(), read.values());
+}
+
+fn manifest(bytes: &[u8]) {
+    let Ok(folder) = tempfile::tempdir() else { return };
+    let checkpoints = Checkpoints::new(folder.path().to_owned(), Arc::new(SystemDisk));
+    let step = checkpoints.path(1);
+    fs::create_dir(&step).expect("a new folder");
+    fs::write(step.join("manifest.json"), bytes).expect("a new file");
+    fs::write(step.join("state.bin"), b"state").expect("a new file");
+    if let Ok(checkpoint) = checkpoints.load(1) {
+        assert_eq!(checkpoint.step, 1);
+        assert!(checkpoint.files.iter().all(|(name, bytes)| name == "state.bin" && bytes == b"state"));
+    }
+}
+
+/// A recipe is refused with a reason, or can be written back and read again as itself.
+pub fn recipe(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let path = Path::new("recipe.toml");
+    if let Ok(recipe) = AlignRecipe::parse(text, path, &["text_adherence"]) {
+        let written = recipe.to_toml().expect("what was read can be written");
+        let again = AlignRecipe::parse(&written, path, &["text_adherence"]).expect("what was written can be read");
+        assert_eq!(again, recipe);
+    }
+    // The bare form, before its values are checked: NaN is not equal to itself, its text is.
+    let train = |text: &str| musicrl_pipeline::recipe::parse::<TrainRecipe<AdamWConfig>>(text, path);
+    if let Ok(recipe) = train(text) {
+        let written = recipe.to_toml().expect("what was read can be written");
+        let again = train(&written).expect("what was written can be read");
+        assert_eq!(again.to_toml().expect("what was read can be written"), written);
+    }
+}
+
+/// Token patterns refuse what does not fit, and are exact inverses of themselves.
+pub fn token_pattern(bytes: &[u8]) {
+    let [levels, frames, pad, rest @ ..] = bytes else { return };
+    let (levels, frames) = (usize::from(levels % 9), usize::from(*frames));
+    let ids = |count: usize| -> Vec<u32> {
+        (0..count)
+            .map(|i| rest.get(i % rest.len().max(1)).map_or(0, |&byte| u32::from(byte) * 131 + i as u32))
+            .collect()
+    };
+    let interleave = Interleave { coarse_levels: levels };
+    let coarse = Tokens { ids: ids(2 * frames * levels), frames: 2 * frames, slots: levels };
+    let streams = Streams { semantic: ids(frames), coarse };
+    let joined = interleave.join(&streams).expect("streams that fit");
+    assert_eq!((joined.frames, joined.slots), (frames, interleave.slots()));
+    assert_eq!(interleave.split(&joined).expect("what was joined"), streams);
+
+    // Anything else is refused or goes through whole.
+    let odd = Tokens { ids: ids(rest.len()), frames, slots: levels };
+    if let Ok(streams) = interleave.split(&odd) {
+        assert_eq!(interleave.join(&streams).expect("what was split"), odd);
+    }
+    let delays: Vec<usize> = rest.iter().take(usize::from(pad % 8)).map(|&byte| usize::from(byte)).collect();
+    let Ok(pattern) = DelayPattern::new(delays, u32::from(*pad)) else { return };
+    let slots = pattern.codebooks();
+    let tokens = Tokens { ids: ids(frames * slots), frames, slots };
+    if let Ok(delayed) = pattern.apply(&tokens) {
+        assert_eq!(delayed.frames, frames + pattern.delay_max());
+        assert_eq!(pattern.revert(&delayed).expect("what was delayed"), tokens);
+        let placed = pattern.mask(frames).iter().filter(|&&placed| placed).count();
+        assert_eq!(placed, tokens.ids.len());
+    }
+    if let Ok(clip) = pattern.revert(&odd) {
+        assert_eq!(pattern.apply(&clip).expect("what was reverted"), odd);
+    }
+}
+
+/// Prompts, file names and captions files: any text becomes tokens in range, or is refused with a line.
+pub fn prompt(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let config = TextTokeniserConfig::default();
+    let tokeniser = config.init().expect("the default settings");
+    let words = tokeniser.tokenise(&text);
+    assert!(!words.is_empty() && words.len() <= config.words_max);
+    for word in &words {
+        assert!((word.word as usize) < config.word_buckets);
+        let range = config.word_buckets..tokeniser.buckets();
+        assert!(word.trigrams.iter().all(|&bucket| range.contains(&(bucket as usize))));
+    }
+    assert_eq!(tokeniser.tokenise(&text), words);
+
+    assert!(wording::of_name(&text).iter().all(|caption| !caption.is_empty()));
+    let path = Path::new("captions");
+    for table in [CaptionTable::parse_csv(&text, path), CaptionTable::parse_jsonl(&text, path)].into_iter().flatten() {
+        for name in table.names() {
+            assert!(!name.is_empty());
+            assert!(table.row(name).is_some_and(|row| row.captions.iter().all(|caption| !caption.is_empty())));
+        }
+    }
+}
