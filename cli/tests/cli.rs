@@ -167,3 +167,47 @@ fn a_part_is_trained_into_a_bundle_and_again_from_its_checkpoint() {
     args.extend(["--seed", "2"]);
     refused(&args[..2].iter().chain(&args[3..]).copied().collect::<Vec<_>>(), 1, &["recipe.toml", "seed", "--out"]);
 }
+
+/// A second of a 220 Hz tone as 16-bit WAV at 16 kHz.
+fn write_tone(path: &Path) {
+    let samples: Vec<u8> = (0..16_000)
+        .flat_map(|n| {
+            ((f64::from(n) * 220.0 * std::f64::consts::TAU / 16_000.0).sin() * 8_000.0)
+                .round()
+                .to_string()
+                .parse::<i16>()
+                .unwrap()
+                .to_le_bytes()
+        })
+        .collect();
+    let mut bytes = b"RIFF".to_vec();
+    bytes.extend((36 + samples.len() as u32).to_le_bytes());
+    bytes.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    bytes.extend(16_000_u32.to_le_bytes());
+    bytes.extend(32_000_u32.to_le_bytes());
+    bytes.extend(b"\x02\0\x10\0data");
+    bytes.extend((samples.len() as u32).to_le_bytes());
+    bytes.extend(samples);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn an_import_names_what_it_sets_aside_and_goes_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, corpus) = (temp.path().join("source"), temp.path().join("corpus"));
+    std::fs::create_dir(&source).unwrap();
+    for name in ["slow waltz.wav", "fast march.wav", "calm theme.wav"] {
+        write_tone(&source.join(name));
+    }
+    std::fs::write(source.join("empty.wav"), "").unwrap();
+    std::fs::write(source.join("notes.ogg"), "these are words").unwrap();
+    let import = ["corpus", "import", text(&source), text(&corpus), "--sample-rate-hz", "16000", "--json"];
+    let report = json(&import);
+    assert_eq!((report["recordings"].as_u64(), report["clips"].as_u64()), (Some(3), Some(3)));
+    let aside: Vec<&str> =
+        report["set_aside"].as_array().unwrap().iter().map(|file| file[0].as_str().unwrap()).collect();
+    assert_eq!(aside, ["empty.wav", "notes.ogg"]);
+    assert!(report["next"].as_str().unwrap().contains("train codec"));
+    refused(&import[..6], 1, &["corpus"]);
+    refused(&[&import[..6], &["--heldout-share", "2"]].concat(), 2, &["heldout_share"]);
+}
