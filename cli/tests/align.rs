@@ -187,7 +187,8 @@ fn killed_twenty_times_it_ends_with_the_same_bytes() {
 fn clips_do_not_depend_on_batch_or_threads() {
     let place = Workplace::new();
     let clips = |name: &str, extra: &[&str]| {
-        let captions = ["a slow piano", "fast drums", "soft bells", "a waltz", "organ", "a marimba", "strings", "brass"];
+        let captions =
+            ["a slow piano", "fast drums", "soft bells", "a waltz", "organ", "a marimba", "strings", "brass"];
         let mut args = vec!["generate", "--bundle", "base", "--seed", "3", "--seconds", "0.8", "--out", name];
         args.extend(extra);
         args.extend(captions);
