@@ -29,7 +29,7 @@ pub struct FineConfig {
     pub width: usize,
     /// Attention heads; divide `width` into even parts.
     pub heads: usize,
-    /// Width inside a feed-forward block.
+    /// Width inside a feed-forward block (SwiGLU).
     pub ff_width: usize,
     /// Transformer layers.
     pub layers: usize,
@@ -59,9 +59,9 @@ impl FineConfig {
             frames_per_semantic: 2,
             width: 128,
             heads: 4,
-            ff_width: 512,
+            ff_width: 352,
             layers: 3,
-            passes: vec![4, 1, 1, 1, 1, 1],
+            passes: vec![2, 1, 1, 1, 1, 1],
             temperature: 0.7,
             choice_temperature: 1.0,
             window_frames: 160,
@@ -79,7 +79,7 @@ impl FineConfig {
             coarse_levels: 4,
             width: 192,
             heads: 6,
-            ff_width: 768,
+            ff_width: 512,
             passes: vec![8, 2, 1, 1, 1, 1, 1, 1],
             window_frames: 200,
             overlap_frames: 40,
@@ -94,7 +94,7 @@ impl FineConfig {
             semantic_entries: 1_024,
             width: 1_024,
             heads: 16,
-            ff_width: 4_096,
+            ff_width: 2_816,
             layers: 12,
             passes: vec![16, 1, 1, 1, 1, 1, 1, 1],
             temperature: 1.0,
@@ -229,7 +229,7 @@ impl FineConfig {
             layers: self.layers,
             heads: self.heads,
             ff_width: self.ff_width,
-            feed_forward: FeedForward::Gelu,
+            feed_forward: FeedForward::SwiGlu,
             attention: Attention::Bidirectional,
         };
         Ok(FineModel::new(self.clone(), blocks.init(device), device))
@@ -248,7 +248,7 @@ mod tests {
         assert!(FineConfig::preset("").is_err());
         let base = FineConfig::base();
         assert_eq!(base.fine_levels(), 2..8);
-        assert_eq!((base.passes_of(2), base.passes_of(7)), (4, 1));
+        assert_eq!((base.passes_of(2), base.passes_of(7)), (2, 1));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use musicrl_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{FrontEnd, MaskedPredictor, SemanticEncoder, SemanticTokeniser};
-use crate::mel::{Log, MelConfig};
+use crate::mel::{Log, MelConfig, Spectrum};
 
 /// Settings of the semantic tokeniser and of the masked prediction that trains it.
 ///
@@ -31,7 +31,7 @@ pub struct SemanticConfig {
     pub width: usize,
     /// Attention heads; divide `width` into even parts.
     pub heads: usize,
-    /// Width inside a feed-forward block.
+    /// Width inside a feed-forward block (SwiGLU).
     pub ff_width: usize,
     /// Layers that are trained.
     pub layers: usize,
@@ -69,7 +69,7 @@ impl SemanticConfig {
             mel_hop_samples: 320,
             width: 128,
             heads: 4,
-            ff_width: 512,
+            ff_width: 352,
             layers: 3,
             feature_layer: 2,
             target_codebooks: 4,
@@ -95,7 +95,7 @@ impl SemanticConfig {
             mel_hop_samples: 480,
             width: 192,
             heads: 6,
-            ff_width: 768,
+            ff_width: 512,
             layers: 4,
             feature_layer: 3,
             target_entries: 512,
@@ -115,7 +115,7 @@ impl SemanticConfig {
             mel_bands: 128,
             width: 1_024,
             heads: 16,
-            ff_width: 4_096,
+            ff_width: 2_816,
             layers: 12,
             feature_layer: 7,
             target_entries: 8_192,
@@ -266,8 +266,10 @@ impl SemanticConfig {
     pub(super) fn mel(&self) -> MelConfig {
         let (window, hop) = (self.mel_window_samples, self.mel_hop_samples);
         MelConfig {
-            // Magnitudes of a full-scale tone are near a quarter of the window, so this floor lies some 90 dB below.
-            log: Log::Natural { floor: 1e-2 },
+            // Powers, which need no root. Those of a full-scale tone are near a sixteenth of the window squared, so
+            // this floor lies some 90 dB below.
+            spectrum: Spectrum::Power,
+            log: Log::Natural { floor: 1e-4 },
             ..MelConfig::new(self.sample_rate_hz, window, hop, self.mel_bands)
         }
     }
@@ -307,7 +309,7 @@ impl SemanticConfig {
             layers,
             heads: self.heads,
             ff_width: self.ff_width,
-            feed_forward: FeedForward::Gelu,
+            feed_forward: FeedForward::SwiGlu,
             attention: Attention::Bidirectional,
         }
     }

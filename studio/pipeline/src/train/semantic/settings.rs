@@ -45,7 +45,7 @@ impl SemanticTrainingConfig {
             batch_crops: 16,
             crop_frames: 64,
             statistics_crops: 128,
-            evaluation_crops: 32,
+            evaluation_crops: 64,
             cluster_crops: 400,
             cluster_iterations: 40,
         }
