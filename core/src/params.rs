@@ -245,6 +245,38 @@ pub fn reinitialise<M: Module>(module: M, key: Key) -> M {
     module.map(&mut Reinitialise { path: Vec::new(), key, index: 0 })
 }
 
+/// Freezes every parameter whose name begins with none of `prefixes`; an empty list freezes nothing.
+#[must_use]
+pub fn freeze_except<M: Module>(module: M, prefixes: &[String]) -> M {
+    if prefixes.is_empty() {
+        return module;
+    }
+    module.map(&mut FreezeExcept { path: Vec::new(), prefixes })
+}
+
+struct FreezeExcept<'a> {
+    path: Vec<String>,
+    prefixes: &'a [String],
+}
+
+impl ModuleMapper for FreezeExcept<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.join(".");
+        if self.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
+            return param;
+        }
+        param.set_require_grad(false)
+    }
+}
+
 struct Collect {
     path: Vec<String>,
     table: ParamTable,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use burn::{module::Module as _, tensor::Device};
 use musicrl_codec::{audio::Audio, write::write_wav};
 use musicrl_core::{
-    params::{ParamTable, Storage},
+    params::{ParamTable, Storage, freeze_except},
     policy::{HierarchicalPolicy, Policy as _, ValueNetwork},
     random::{Key, Purpose},
     reward::Score,
@@ -108,7 +108,13 @@ impl<'a> Stage<'a> {
             }
             _ => None,
         };
-        let parameters = ParamTable::collect(&policy).values().len();
+        let policy = freeze_except(policy, &config.trainable);
+        let table = ParamTable::collect(&policy);
+        if !table.entries().iter().any(|entry| entry.trainable) {
+            let expected = "the beginning of some parameter's name (see the policy's safetensors file)";
+            return Err(Error::config("trainable", expected, format!("{:?}", config.trainable)));
+        }
+        let parameters = table.values().len();
         let learner = Learner {
             policy_optimiser: AdamW::new(config.policy_optimiser.clone(), parameters),
             policy,

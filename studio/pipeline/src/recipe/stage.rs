@@ -65,6 +65,9 @@ pub struct StageConfig {
     /// How clips are sampled.
     #[serde(default)]
     pub sampling: SamplingConfig,
+    /// The policy's parameters that learn, by the beginnings of their names; all of them where it is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trainable: Vec<String>,
     /// The policy's optimiser.
     #[serde(default = "optimiser::policy", deserialize_with = "optimiser::read_policy")]
     pub policy_optimiser: AdamWConfig,
