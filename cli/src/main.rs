@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed or stopped by the user, 2 wrong usage (flags, settings, recipes).
 #![forbid(unsafe_code)]
 
+mod allocator;
 mod backend;
 mod commands;
 mod failure;
@@ -20,6 +21,7 @@ use clap::Parser as _;
 use crate::{commands::Context, flags::Flags};
 
 fn main() -> ExitCode {
+    allocator::keep_large_blocks();
     // Wrong flags end here, with clap's message and exit code 2; `--help` and `--version` with 0.
     let flags = Flags::parse();
     let json = flags.global.json;

@@ -15,6 +15,8 @@ use crate::words;
 
 /// Lines come no closer than this where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+/// Runs that take at least so long are announced with their time.
+const ANNOUNCE_FROM_SECONDS: f64 = 20.0;
 /// Metrics shown beside a bar; all of them are in `metrics.jsonl`.
 const METRICS_SHOWN: usize = 4;
 
@@ -27,6 +29,8 @@ pub struct Bar {
     remaining: Remaining,
     last_count: Instant,
     position: u64,
+    /// Whether the time of the whole has been said.
+    announced: bool,
 }
 
 impl Bar {
@@ -45,7 +49,15 @@ impl Bar {
             bar
         });
         let now = Instant::now();
-        Self { what, bar, last_line: now, remaining: Remaining::default(), last_count: now, position: 0 }
+        Self {
+            what,
+            bar,
+            last_line: now,
+            remaining: Remaining::default(),
+            last_count: now,
+            position: 0,
+            announced: false,
+        }
     }
 
     /// Units of work done by now, of how many; the time left comes from a moving median of their durations.
@@ -111,12 +123,21 @@ fn in_short(metrics: &Metrics) -> String {
 
 impl Observer for Bar {
     fn started(&mut self, step: u64, steps: u64) {
+        // A stage of a recipe has an estimate of its own.
+        self.announced = false;
         if step > 0 && step < steps {
             self.say(&format!("{}: going on from the checkpoint of step {step} of {steps}", self.what));
         }
     }
 
     fn stepped(&mut self, progress: &Progress<'_>) {
+        if let Some(seconds) = progress.remaining_seconds.filter(|_| !self.announced) {
+            self.announced = true;
+            if seconds >= ANNOUNCE_FROM_SECONDS {
+                let steps = progress.steps - progress.step;
+                self.say(&format!("{}: about {} for {steps} more steps", self.what, words::duration(seconds)));
+            }
+        }
         let left = time_left(progress.remaining_seconds);
         let message = [in_short(progress.metrics), left].into_iter().filter(|part| !part.is_empty());
         let message = message.collect::<Vec<_>>().join("  ");

@@ -159,7 +159,7 @@ pub fn prompt(bytes: &[u8]) {
     }
     assert_eq!(tokeniser.tokenise(&text), words);
 
-    assert!(wording::of_name(&text).iter().all(|caption| !caption.is_empty()));
+    assert!(wording::of_name(&text, &[]).iter().all(|caption| !caption.is_empty()));
     let path = Path::new("captions");
     for table in [CaptionTable::parse_csv(&text, path), CaptionTable::parse_jsonl(&text, path)].into_iter().flatten() {
         for name in table.names() {

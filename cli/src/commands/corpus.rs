@@ -73,6 +73,9 @@ pub struct ImportFlags {
     /// Captions file (CSV or JSONL) [default: captions.csv or captions.jsonl in the folder, else tags and names]
     #[arg(long)]
     captions: Option<PathBuf>,
+    /// Leave what is measured (level, brightness, pulse) out of captions that come from tags and names
+    #[arg(long)]
+    plain_captions: bool,
     /// Keep the recordings' own levels
     #[arg(long)]
     keep_levels: bool,
@@ -124,6 +127,7 @@ fn import_folder(context: &Context, flags: &ImportFlags) -> Result<Report, Failu
         segment_seconds: flags.segment_seconds,
         shortest_seconds: flags.shortest_seconds,
         loudness: if flags.keep_levels { None } else { defaults.loudness },
+        measured_words: !flags.plain_captions,
         longest_seconds: flags.longest_seconds,
         name: flags.name.clone(),
         licence: flags.licence.clone(),

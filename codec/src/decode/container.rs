@@ -10,7 +10,7 @@ use symphonia::core::{
     meta::MetadataOptions,
 };
 
-use super::{Decoded, Limits, Tags, check_damage, framing};
+use super::{Decoded, Limits, TagReader, check_damage, framing};
 use crate::{
     Error, Result,
     audio::{Audio, check_sample_rate},
@@ -65,7 +65,7 @@ pub(super) fn decode(bytes: Vec<u8>, path: &Path, limits: &Limits) -> Result<Dec
         .map_err(|error| unsupported(error.to_string()))?;
     let codec = decoder.codec_info().short_name.to_owned();
 
-    let mut tags = Tags::default();
+    let mut tags = TagReader::default();
     read_tags(format.as_mut(), &mut tags);
     let sound = read_sound(format.as_mut(), decoder.as_mut(), track_id, path, limits);
     read_tags(format.as_mut(), &mut tags);
@@ -89,10 +89,10 @@ pub(super) fn decode(bytes: Vec<u8>, path: &Path, limits: &Limits) -> Result<Dec
         return Err(Error::Damaged { path: path.into(), reason });
     }
     check_damage(path, sound.damaged, sound.packets, &sound.last_reason)?;
-    Ok(Decoded { audio: sound.audio, tags, codec, damaged_packets: sound.damaged })
+    Ok(Decoded { audio: sound.audio, tags: tags.finish(), codec, damaged_packets: sound.damaged })
 }
 
-fn read_tags(format: &mut dyn FormatReader, tags: &mut Tags) {
+fn read_tags(format: &mut dyn FormatReader, tags: &mut TagReader) {
     let mut metadata = format.metadata();
     while let Some(revision) = metadata.current() {
         tags.add_revision(revision);

@@ -1,5 +1,6 @@
 //! Files and bytes to audio: WAV, AIFF, FLAC, MP3, Ogg Vorbis, AAC (M4A, ADTS), ALAC, Matroska by symphonia; Ogg Opus
-//! by [`crate::opus`].
+//! by [`crate::opus`]. Opus in other containers is refused, and AAC keeps the delay of its encoder (23 ms at 44.1 kHz)
+//! at the front.
 //!
 //! What comes in is other people's files, so every rule has a refusal with a reason: a file that ends before its
 //! sound does is [`Error::Truncated`], never a shorter song; one with undecodable parts is [`Error::Damaged`] (a few
@@ -17,6 +18,7 @@ use std::{
     path::Path,
 };
 
+pub(crate) use tags::TagReader;
 pub use tags::Tags;
 
 use crate::{

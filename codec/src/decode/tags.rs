@@ -1,7 +1,7 @@
 //! The few tags that captions are made of.
 
 use serde::{Deserialize, Serialize};
-use symphonia::core::meta::{MetadataRevision, StandardTag, Tag};
+use symphonia::core::meta::{MetadataRevision, StandardTag};
 
 /// Longest text kept of one tag, in characters: comments can hold whole lyrics or cue sheets.
 const TEXT_CHARS_MAX: usize = 500;
@@ -12,7 +12,7 @@ const TEXT_CHARS_MAX: usize = 500;
 pub struct Tags {
     /// Title of the track.
     pub title: Option<String>,
-    /// Performer, or else composer.
+    /// Performer, else composer, else the album's artist.
     pub artist: Option<String>,
     /// Album or collection.
     pub album: Option<String>,
@@ -32,52 +32,68 @@ impl Tags {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
 
+/// Collects tags; of one kind the first is kept, whatever order the file has them in.
+#[derive(Debug, Default)]
+pub(crate) struct TagReader {
+    tags: Tags,
+    composer: Option<String>,
+    album_artist: Option<String>,
+}
+
+impl TagReader {
     /// Adds a revision; what is already known stays.
     pub(super) fn add_revision(&mut self, revision: &MetadataRevision) {
         let of_tracks = revision.per_track.iter().flat_map(|track| &track.metadata.tags);
         for tag in revision.media.tags.iter().chain(of_tracks) {
             match &tag.std {
                 Some(standard) => self.add_standard(standard),
-                None => self.add_raw(tag),
+                // A key that the reader did not recognise, e.g. a tempo with a fraction.
+                None => self.add_field(&tag.raw.key, &tag.raw.value.to_string()),
             }
         }
     }
 
     fn add_standard(&mut self, tag: &StandardTag) {
-        match tag {
-            StandardTag::TrackTitle(text) => first(&mut self.title, text),
-            StandardTag::Artist(text) => first(&mut self.artist, text),
-            StandardTag::Composer(text) | StandardTag::AlbumArtist(text) => first(&mut self.artist, text),
-            StandardTag::Album(text) => first(&mut self.album, text),
-            StandardTag::Genre(text) => join(&mut self.genre, text),
-            StandardTag::Mood(text) => join(&mut self.mood, text),
-            StandardTag::Comment(text) | StandardTag::Description(text) => first(&mut self.comment, text),
-            StandardTag::Bpm(bpm) if *bpm > 0 => self.bpm = self.bpm.or(Some(*bpm as f64)),
-            _ => {}
-        }
-    }
-
-    /// A key that the reader did not recognise, e.g. a tempo with a fraction.
-    fn add_raw(&mut self, tag: &Tag) {
-        self.add_comment_field(&tag.raw.key, &tag.raw.value.to_string());
+        let (key, text) = match tag {
+            StandardTag::TrackTitle(text) => ("TITLE", text),
+            StandardTag::Artist(text) => ("ARTIST", text),
+            StandardTag::Composer(text) => ("COMPOSER", text),
+            StandardTag::AlbumArtist(text) => ("ALBUMARTIST", text),
+            StandardTag::Album(text) => ("ALBUM", text),
+            StandardTag::Genre(text) => ("GENRE", text),
+            StandardTag::Mood(text) => ("MOOD", text),
+            StandardTag::Comment(text) | StandardTag::Description(text) => ("COMMENT", text),
+            StandardTag::Bpm(bpm) => return self.add_field("BPM", &bpm.to_string()),
+            _ => return,
+        };
+        self.add_field(key, text);
     }
 
     /// One `KEY=value` field of a Vorbis comment (Ogg Vorbis, Opus, FLAC).
-    pub(crate) fn add_comment_field(&mut self, key: &str, value: &str) {
+    pub(crate) fn add_field(&mut self, key: &str, value: &str) {
+        let tags = &mut self.tags;
         match key.to_ascii_uppercase().as_str() {
-            "TITLE" => first(&mut self.title, value),
-            "ARTIST" | "COMPOSER" | "ALBUMARTIST" => first(&mut self.artist, value),
-            "ALBUM" => first(&mut self.album, value),
-            "GENRE" => join(&mut self.genre, value),
-            "MOOD" => join(&mut self.mood, value),
-            "COMMENT" | "DESCRIPTION" => first(&mut self.comment, value),
+            "TITLE" => first(&mut tags.title, value),
+            "ARTIST" => first(&mut tags.artist, value),
+            "COMPOSER" => first(&mut self.composer, value),
+            "ALBUMARTIST" | "ALBUM_ARTIST" => first(&mut self.album_artist, value),
+            "ALBUM" => first(&mut tags.album, value),
+            "GENRE" => join(&mut tags.genre, value),
+            "MOOD" => join(&mut tags.mood, value),
+            "COMMENT" | "DESCRIPTION" => first(&mut tags.comment, value),
             "BPM" | "TBPM" | "TEMPO" => {
                 let bpm = value.trim().parse::<f64>().ok().filter(|bpm| bpm.is_finite() && *bpm > 0.0);
-                self.bpm = self.bpm.or(bpm);
+                tags.bpm = tags.bpm.or(bpm);
             }
             _ => {}
         }
+    }
+
+    pub(crate) fn finish(self) -> Tags {
+        let artist = self.tags.artist.or(self.composer).or(self.album_artist);
+        Tags { artist, ..self.tags }
     }
 }
 
@@ -110,8 +126,10 @@ mod tests {
 
     #[test]
     fn fields_are_cleaned_joined_and_the_first_wins() {
-        let mut tags = Tags::default();
+        let mut reader = TagReader::default();
         for (key, value) in [
+            ("ALBUM_ARTIST", "Everybody"),
+            ("composer", "B. Composer"),
             ("title", "  Over the\nHills \u{0} "),
             ("TITLE", "second"),
             ("Genre", "folk"),
@@ -123,18 +141,24 @@ mod tests {
             ("COMMENT", " \t "),
             ("UNKNOWN", "x"),
         ] {
-            tags.add_comment_field(key, value);
+            reader.add_field(key, value);
         }
+        let tags = reader.finish();
         let expected = Tags {
             title: Some("Over the Hills".into()),
+            artist: Some("B. Composer".into()),
             genre: Some("folk, orchestral".into()),
             bpm: Some(92.5),
             ..Tags::default()
         };
         assert_eq!(tags, expected);
         assert!(!tags.is_empty());
-        let mut long = Tags::default();
-        long.add_comment_field("COMMENT", &"ä".repeat(10_000));
+        let mut long = TagReader::default();
+        long.add_field("COMMENT", &"ä".repeat(10_000));
+        long.add_field("ALBUMARTIST", "Everybody");
+        long.add_field("ARTIST", "One");
+        let long = long.finish();
+        assert_eq!(long.artist.as_deref(), Some("One"), "the performer, though named last");
         assert_eq!(long.comment.map(|text| text.chars().count()), Some(TEXT_CHARS_MAX));
     }
 }

@@ -8,7 +8,7 @@ use super::packets::{FRAME_SAMPLES, OPUS_RATE_HZ, PacketDecoder, encode};
 use crate::{
     Error, Result,
     audio::Audio,
-    decode::{Decoded, Limits, Tags, check_damage},
+    decode::{Decoded, Limits, TagReader, Tags, check_damage},
 };
 
 const HEAD: &[u8] = b"OpusHead";
@@ -71,20 +71,20 @@ fn read_tags(packet: &[u8]) -> Tags {
         *rest = &tail[length..];
         Some(text)
     }
-    let mut tags = Tags::default();
-    let Some(mut rest) = packet.strip_prefix(TAGS) else { return tags };
+    let mut tags = TagReader::default();
+    let Some(mut rest) = packet.strip_prefix(TAGS) else { return Tags::default() };
     // Vendor, then a count that is not trusted: fields are read as long as there are any.
     if field(&mut rest).is_none() || rest.len() < 4 {
-        return tags;
+        return Tags::default();
     }
     rest = &rest[4..];
     while let Some(comment) = field(&mut rest) {
         let comment = String::from_utf8_lossy(comment);
         if let Some((key, value)) = comment.split_once('=') {
-            tags.add_comment_field(key, value);
+            tags.add_field(key, value);
         }
     }
-    tags
+    tags.finish()
 }
 
 /// Decodes the first Opus stream of an Ogg file: pre-skip dropped, end trimmed to the last granule position, output

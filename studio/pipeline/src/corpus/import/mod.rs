@@ -1,12 +1,14 @@
 //! Import: a folder of recordings becomes a corpus.
 //!
 //! Every audio file under the folder is decoded, mixed to mono, resampled, brought to one loudness, cut into segments
-//! if asked, and written with its captions ([`captions`] from a file, else [`wording`] from its tags or name). A file
+//! if asked, and written with its captions ([`captions`] from a file, else [`wording`] from its tags or name and from
+//! what is [`measured`]). A file
 //! that cannot be used is named with its reason in `set_aside.jsonl` and in the report; the import goes on. Tracks,
 //! never clips, are divided into training and held-out parts, by the keyed generator. The result does not depend on
 //! the number of threads, and appears whole or not at all.
 
 pub mod captions;
+pub mod measured;
 mod settings;
 mod sound;
 mod walk;
@@ -219,10 +221,11 @@ impl Tally {
         let row = table.row(&candidate.name);
         let track = row.and_then(|row| row.track.clone()).unwrap_or_else(|| candidate.name.clone());
         let written = row.map(|row| row.captions.clone()).unwrap_or_default();
-        let (captions, source) = match (written, wording::of_tags(&recording.tags)) {
-            (written, _) if !written.is_empty() => (written, &mut self.captions.file),
-            (_, of_tags) if !of_tags.is_empty() => (of_tags, &mut self.captions.tags),
-            _ => (wording::of_name(&candidate.name), &mut self.captions.name),
+        let has_tags = !wording::of_tags(&recording.tags, &[]).is_empty();
+        let source = match (written.is_empty(), has_tags) {
+            (false, _) => &mut self.captions.file,
+            (true, true) => &mut self.captions.tags,
+            (true, false) => &mut self.captions.name,
         };
         *source += recording.pieces.len();
         let mut attributes = wording::attributes(&recording.tags);
@@ -235,9 +238,17 @@ impl Tally {
 
         let stem = self.unused_id(&candidate.name);
         let clips = recording.pieces.len();
-        for (index, Piece { start_seconds, samples }) in recording.pieces.into_iter().enumerate() {
+        for (index, Piece { start_seconds, samples, measured }) in recording.pieces.into_iter().enumerate() {
             let id = if recording.segmented { format!("{stem}_{index:04}") } else { stem.clone() };
+            let captions = match (written.is_empty(), has_tags) {
+                (false, _) => written.clone(),
+                (true, true) => wording::of_tags(&recording.tags, &measured.words),
+                (true, false) => wording::of_name(&candidate.name, &measured.words),
+            };
             let mut attributes = attributes.clone();
+            for (attribute, value) in measured.attributes {
+                attributes.entry(attribute.into()).or_insert_with(|| value.into());
+            }
             attributes.insert("source_file".into(), candidate.name.clone());
             attributes.insert("start_seconds".into(), start_seconds.to_string());
             // The part is decided when all tracks are known.

@@ -23,6 +23,9 @@ pub struct ImportSettings {
     pub shortest_seconds: f64,
     /// The level that every recording is brought to, as a whole; without it, levels stay.
     pub loudness: Option<loudness::Target>,
+    /// Puts what was measured of a clip into its captions, where these come from tags or names: see
+    /// [`super::measured`].
+    pub measured_words: bool,
     /// Longest recording.
     pub longest_seconds: f64,
     /// Name of the corpus; the folder's if not given.
@@ -49,6 +52,7 @@ impl Default for ImportSettings {
             segment_seconds: None,
             shortest_seconds: 1.0,
             loudness: Some(loudness::Target::default()),
+            measured_words: true,
             longest_seconds: Limits::default().seconds,
             name: None,
             licence: "not stated".into(),

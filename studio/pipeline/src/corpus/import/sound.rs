@@ -6,7 +6,7 @@ use musicrl_codec::{
     resample::resample,
 };
 
-use super::{ImportSettings, walk::Candidate};
+use super::{ImportSettings, measured::Measured, walk::Candidate};
 
 /// A segment without a sample above this (-72 dB of full scale) is silent.
 const SILENT_PEAK: f32 = 2.5e-4;
@@ -25,6 +25,8 @@ pub(super) struct Recording {
 pub(super) struct Piece {
     pub(super) start_seconds: f64,
     pub(super) samples: Vec<f32>,
+    /// Empty unless asked for.
+    pub(super) measured: Measured,
 }
 
 /// Everything that is done to one file; the error is the reason to set it aside.
@@ -52,8 +54,11 @@ pub(super) fn prepare(candidate: &Candidate, settings: &ImportSettings) -> Resul
     if let Some(target) = &settings.loudness {
         samples = normalise(&samples, rate_hz, target).map_err(reason)?.samples;
     }
+    let measure = |part: &[f32]| {
+        if settings.measured_words { Measured::of(part, rate_hz) } else { Measured::default() }
+    };
     let Some(segment_seconds) = settings.segment_seconds else {
-        let pieces = vec![Piece { start_seconds: 0.0, samples }];
+        let pieces = vec![Piece { start_seconds: 0.0, measured: measure(&samples), samples }];
         return Ok(Recording { tags, source_rate_hz, pieces, segmented: false, silent_segments: 0 });
     };
     let segment = ((segment_seconds * f64::from(rate_hz)).round() as usize).max(1);
@@ -69,7 +74,7 @@ pub(super) fn prepare(candidate: &Candidate, settings: &ImportSettings) -> Resul
             continue;
         }
         let start_seconds = (index * segment) as f64 / f64::from(rate_hz);
-        pieces.push(Piece { start_seconds, samples: part.to_vec() });
+        pieces.push(Piece { start_seconds, samples: part.to_vec(), measured: measure(part) });
     }
     Ok(Recording { tags, source_rate_hz, pieces, segmented: true, silent_segments })
 }

@@ -1,26 +1,35 @@
 //! Captions where nobody wrote any: from tags, else from the file's name.
 //!
-//! With S = "\[mood\] \[genre\] music \[at B beats a minute\]" in lower case, tags give up to three captions, each of
-//! which describes the whole recording: S (if there is a mood, genre or tempo), "S: TITLE, by ARTIST", and
-//! "S: COMMENT" (unless the comment is an address). Without tags the words of the file's name are the caption.
+//! With S = "\[measured words,\] \[mood\] \[genre\] music \[at B beats a minute\]" in lower case, tags give up to three
+//! captions: S (if it says more than "music"), "S: TITLE, by ARTIST", and "S: COMMENT" (unless the comment is an
+//! address). Without tags it is "S: NAME" with the words of the file's name, or the name alone if nothing was measured.
 
 use std::collections::BTreeMap;
 
 use musicrl_codec::decode::Tags;
 
-/// Captions from tags; empty only if the tags are.
-#[must_use]
-pub fn of_tags(tags: &Tags) -> Vec<String> {
-    let mut words: Vec<String> =
-        [&tags.mood, &tags.genre].into_iter().flatten().map(|words| words.to_lowercase()).collect();
+/// S of the module's notes, and whether it says more than "music".
+fn sound(tags: &Tags, measured: &[&str]) -> (String, bool) {
+    let mut words = Vec::new();
+    if !measured.is_empty() {
+        words.push(measured.join(", "));
+    }
+    words.extend([&tags.mood, &tags.genre].into_iter().flatten().map(|words| words.to_lowercase()));
     if !words.last().is_some_and(|last| last.ends_with("music")) {
         words.push("music".into());
     }
     if let Some(bpm) = tags.bpm {
         words.push(format!("at {bpm:.0} beats a minute"));
     }
-    let says_something = words.len() > 1 || tags.genre.is_some() || tags.mood.is_some();
     let sound = words.join(" ");
+    let says_something = sound != "music";
+    (sound, says_something)
+}
+
+/// Captions from tags and the words that were measured; empty only if both are.
+#[must_use]
+pub fn of_tags(tags: &Tags, measured: &[&str]) -> Vec<String> {
+    let (sound, says_something) = sound(tags, measured);
     let mut captions = Vec::new();
     if says_something {
         captions.push(sound.clone());
@@ -41,16 +50,23 @@ pub fn of_tags(tags: &Tags) -> Vec<String> {
     captions
 }
 
-/// The words of a file's name: without folders, ending and leading track numbers. Empty if none is left.
+/// Captions from the words of a file's name (without folders, ending and leading track numbers) and those that were
+/// measured; empty if neither has any.
 #[must_use]
-pub fn of_name(name: &str) -> Vec<String> {
+pub fn of_name(name: &str, measured: &[&str]) -> Vec<String> {
     let file = name.rsplit('/').next().unwrap_or(name);
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let words: Vec<&str> = stem.split(|c: char| !c.is_alphanumeric() && c != '\'').filter(|w| !w.is_empty()).collect();
     let is_number = |word: &&str| word.chars().all(|c| c.is_ascii_digit());
     let first = words.iter().position(|word| !is_number(word)).unwrap_or(words.len());
     let caption = words[first..].join(" ").to_lowercase();
-    if caption.is_empty() { Vec::new() } else { vec![caption] }
+    let (sound, says_something) = sound(&Tags::default(), measured);
+    match (says_something, caption.is_empty()) {
+        (true, true) => vec![sound],
+        (true, false) => vec![format!("{sound}: {caption}")],
+        (false, true) => Vec::new(),
+        (false, false) => vec![caption],
+    }
 }
 
 /// Tags as attributes of a clip.
@@ -86,19 +102,21 @@ mod tests {
             ..Tags::default()
         };
         assert_eq!(
-            of_tags(&tags),
+            of_tags(&tags, &[]),
             [
                 "romantic classical music at 92 beats a minute",
                 "romantic classical music at 92 beats a minute: Battle Epic, by A. Composer",
             ]
         );
         let title = Tags { title: Some("Rain".into()), comment: Some("for sad scenes".into()), ..Tags::default() };
-        assert_eq!(of_tags(&title), ["music: Rain", "music: for sad scenes"]);
+        assert_eq!(of_tags(&title, &[]), ["music: Rain", "music: for sad scenes"]);
         let genre = Tags { genre: Some("Folk Music".into()), mood: Some("Calm".into()), ..Tags::default() };
-        assert_eq!(of_tags(&genre), ["calm folk music"]);
+        assert_eq!(of_tags(&genre, &[]), ["calm folk music"]);
         let album = Tags { album: Some("Songs".into()), ..Tags::default() };
-        assert_eq!(of_tags(&album), ["music from Songs"]);
-        assert!(of_tags(&Tags::default()).is_empty());
+        assert_eq!(of_tags(&album, &[]), ["music from Songs"]);
+        assert!(of_tags(&Tags::default(), &[]).is_empty());
+        assert_eq!(of_tags(&genre, &["loud", "steady"]), ["loud, steady calm folk music"]);
+        assert_eq!(of_tags(&album, &["loud"]), ["loud music"]);
     }
 
     #[test]
@@ -108,8 +126,10 @@ mod tests {
             ("Elvish-Theme.v2.flac", "elvish theme v2"),
             ("journey's end.ogg", "journey's end"),
         ] {
-            assert_eq!(of_name(name), [expected]);
+            assert_eq!(of_name(name, &[]), [expected]);
         }
-        assert!(of_name("0012.wav").is_empty());
+        assert!(of_name("0012.wav", &[]).is_empty());
+        assert_eq!(of_name("0012.wav", &["quiet"]), ["quiet music"]);
+        assert_eq!(of_name("rain.wav", &["quiet", "dark"]), ["quiet, dark music: rain"]);
     }
 }
