@@ -48,8 +48,7 @@ impl FineTrainingConfig {
         let base = Self::base();
         Self {
             model: FineConfig::small(),
-            optimiser: AdamWConfig { learning_rate: 1.5e-3, decay_steps: 1_500, ..base.optimiser.clone() },
-            steps: 1_500,
+            optimiser: AdamWConfig { learning_rate: 1.5e-3, decay_steps: 1_200, ..base.optimiser.clone() },
             batch_crops: 16,
             crop_frames: 50,
             ..base

@@ -57,8 +57,7 @@ impl SemanticTrainingConfig {
         let base = Self::base();
         Self {
             model: SemanticConfig::small(),
-            optimiser: AdamWConfig { learning_rate: 1.5e-3, decay_steps: 1_500, ..base.optimiser.clone() },
-            steps: 1_500,
+            optimiser: AdamWConfig { learning_rate: 1.5e-3, decay_steps: 1_200, ..base.optimiser.clone() },
             batch_crops: 8,
             crop_frames: 128,
             ..base

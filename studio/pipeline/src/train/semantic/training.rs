@@ -311,7 +311,7 @@ mod tests {
             batch_crops: 4,
             crop_frames: 16,
             statistics_crops: 8,
-            evaluation_crops: 6,
+            evaluation_crops: 24,
             cluster_crops: 6,
             optimiser: AdamWConfig { learning_rate: 5e-3, warmup_steps: 10, ..AdamWConfig::default() },
             ..base
@@ -339,10 +339,10 @@ mod tests {
     fn learns_and_then_tells_tones_apart() {
         let mut training = training();
         let before = training.evaluate(0).unwrap();
-        for step in 0..120 {
+        for step in 0..150 {
             training.step(step).unwrap();
         }
-        let after = training.evaluate(120).unwrap();
+        let after = training.evaluate(150).unwrap();
         assert!(after.get("held_out_loss") < before.get("held_out_loss"), "{before:?} {after:?}");
         assert!(after.get("held_out_loss") < after.get("unigram_loss"), "{after:?}");
         assert!(after.get("held_out_accuracy") > after.get("unigram_accuracy"), "{after:?}");
