@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes the base that ships inside the program (studio/pipeline/base), from nothing but the seed: etudes, codec,
 # semantic tokeniser, text-audio embedding, policy, fine stage. Everything can be stopped and run again; each part goes
-# on from its last checkpoint. On two cores it takes the better part of an hour; LOG.md has the figures.
+# on from its last checkpoint. On two cores it takes about half an hour; LOG.md has the
+# figures.
 set -euo pipefail
 work=${1:-runs/base}
 musicrl=${MUSICRL:-target/release/musicrl}
@@ -15,6 +16,7 @@ train() {
 train codec --steps 1400 --evaluate-every 700
 train semantic --steps 700 --evaluate-every 350
 train text-audio --steps 900 --evaluate-every 450
-train policy --steps 1300 --evaluate-every 650
-train fine --steps 500 --evaluate-every 250
+train policy --steps 700 --evaluate-every 350 --checkpoint-every 100
+train fine --steps 500 --evaluate-every 250 \
+    --set model.width=64 --set model.heads=4 --set model.ff_width=192 --set model.layers=3
 echo "copy $work/bundle/* to studio/pipeline/base/ to ship it"

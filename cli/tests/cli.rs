@@ -171,14 +171,8 @@ fn a_part_is_trained_into_a_bundle_and_again_from_its_checkpoint() {
 /// A second of a 220 Hz tone as 16-bit WAV at 16 kHz.
 fn write_tone(path: &Path) {
     let samples: Vec<u8> = (0..16_000)
-        .flat_map(|n| {
-            ((f64::from(n) * 220.0 * std::f64::consts::TAU / 16_000.0).sin() * 8_000.0)
-                .round()
-                .to_string()
-                .parse::<i16>()
-                .unwrap()
-                .to_le_bytes()
-        })
+        .map(|n| (f64::from(n) * 220.0 * std::f64::consts::TAU / 16_000.0).sin() * 8_000.0)
+        .flat_map(|sample| (sample as i16).to_le_bytes())
         .collect();
     let mut bytes = b"RIFF".to_vec();
     bytes.extend((36 + samples.len() as u32).to_le_bytes());
@@ -210,4 +204,47 @@ fn an_import_names_what_it_sets_aside_and_goes_on() {
     assert!(report["next"].as_str().unwrap().contains("train codec"));
     refused(&import[..6], 1, &["corpus"]);
     refused(&[&import[..6], &["--heldout-share", "2"]].concat(), 2, &["heldout_share"]);
+}
+
+/// A limit on the size of files makes writing fail as a full disk does, without a disk.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_takes_no_more_stops_the_run_and_the_next_start_goes_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let (corpus, bundle) = (temp.path().join("c"), temp.path().join("b"));
+    json(&[
+        "corpus",
+        "etudes",
+        text(&corpus),
+        "--train-clips",
+        "4",
+        "--heldout-clips",
+        "2",
+        "--clip-seconds",
+        "1",
+        "--json",
+    ]);
+    let command = |out: &str| {
+        let small = "--set batch_clips=2 --set crop_frames=8 --set start_clips=4 --set codec.quantiser.entries=16";
+        let (musicrl, out) = (env!("CARGO_BIN_EXE_musicrl"), temp.path().join(out));
+        let folders = format!("--corpus {} --bundle {} --out {}", corpus.display(), bundle.display(), out.display());
+        format!("{musicrl} train codec {folders} --steps 3 --checkpoint-every 1 --evaluate-every 0 {small}")
+    };
+    let shell = |script: String| Command::new("sh").args(["-c", &script]).output().unwrap();
+    // 200 blocks of 512 or 1024 bytes: metrics fit, weights do not. The signal is ignored, so that writing fails.
+    let output = shell(format!("trap '' XFSZ; ulimit -f 200; {}", command("run")));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("write checkpoint file") && message.contains("step-000001"), "{message}");
+    assert!(message.contains("hint: free some space"), "{message}");
+    assert_eq!(std::fs::read_dir(temp.path().join("run/checkpoints")).unwrap().count(), 0, "no half checkpoint");
+    assert!(!bundle.exists());
+    for out in ["run", "undisturbed"] {
+        let output = shell(command(out));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    for file in ["metrics.jsonl", "checkpoints/step-000003/manifest.json"] {
+        let read = |out: &str| std::fs::read(temp.path().join(out).join(file)).unwrap();
+        assert_eq!(read("run"), read("undisturbed"), "{file}");
+    }
 }

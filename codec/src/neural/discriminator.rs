@@ -115,9 +115,9 @@ struct Network {
 /// What one network says of some clips.
 #[derive(Debug, Clone)]
 pub struct Opinion {
-    /// Above 0: sounds real. [clips, 1, frames, bands]
+    /// Above 0: sounds real. `[clips, 1, frames, bands]`
     pub verdict: Tensor<4>,
-    /// Activations of every layer before the verdict, [clips, channels, frames, bands].
+    /// Activations of every layer before the verdict, `[clips, channels, frames, bands]`.
     pub features: Vec<Tensor<4>>,
 }
 
@@ -148,7 +148,7 @@ pub struct Discriminator {
 
 impl Discriminator {
     /// # Shapes
-    /// - audio: [clips, 1, samples], at least as many samples as the longest window
+    /// - audio: `[clips, 1, samples]`, at least as many samples as the longest window
     #[must_use]
     pub fn forward(&self, audio: Tensor<3>) -> Vec<Opinion> {
         self.networks.iter().map(|network| network.forward(audio.clone())).collect()
@@ -163,7 +163,7 @@ fn mean_over<T>(items: &[T], device: &Device, f: impl Fn(&T) -> Tensor<1>) -> Te
 /// The discriminator's hinge loss, `mean relu(1 - D(real)) + mean relu(1 + D(made))`, over all networks.
 ///
 /// # Shapes
-/// - result: [1]
+/// - result: `[1]`
 #[must_use]
 pub fn judge_loss(real: &[Opinion], made: &[Opinion], device: &Device) -> Tensor<1> {
     let missed = |opinion: &Opinion, sign: f64| (opinion.verdict.clone() * sign + 1.0).clamp_min(0.0).mean();
@@ -173,7 +173,7 @@ pub fn judge_loss(real: &[Opinion], made: &[Opinion], device: &Device) -> Tensor
 /// The codec's side: `-mean D(made)` and the relative distance of features, both over all networks.
 ///
 /// # Shapes
-/// - result: [1] and [1]
+/// - result: `[1]` and `[1]`
 #[must_use]
 pub fn persuasion_loss(real: &[Opinion], made: &[Opinion], device: &Device) -> (Tensor<1>, Tensor<1>) {
     let verdict = mean_over(made, device, |opinion| -opinion.verdict.clone().mean());

@@ -117,8 +117,8 @@ impl Resolution {
     /// Mel-weighted power plus the floor.
     ///
     /// # Shapes
-    /// - samples: [clips, samples, 1]
-    /// - result: [clips * frames, bands]
+    /// - samples: `[clips, samples, 1]`
+    /// - result: `[clips * frames, bands]`
     fn mel_power(&self, samples: Tensor<3>, floor: f64) -> Tensor<2> {
         let stride = self.window / TAPS;
         let [clips, count, _] = samples.dims();
@@ -140,11 +140,11 @@ impl Resolution {
 /// The distances of two sounds.
 #[derive(Debug, Clone)]
 pub struct Distances {
-    /// The weighted sum, [1].
+    /// The weighted sum, `[1]`.
     pub total: Tensor<1>,
-    /// Mean over windows of the mean absolute difference of log mel magnitudes, [1].
+    /// Mean over windows of the mean absolute difference of log mel magnitudes, `[1]`.
     pub log_mel: Tensor<1>,
-    /// Mean absolute difference of samples, [1].
+    /// Mean absolute difference of samples, `[1]`.
     pub wave: Tensor<1>,
 }
 
@@ -160,7 +160,7 @@ impl SpectralLoss {
     /// Compares `audio` with `target`, which takes no gradient.
     ///
     /// # Shapes
-    /// - audio, target: [clips, 1, samples]
+    /// - audio, target: `[clips, 1, samples]`
     #[must_use]
     pub fn forward(&self, audio: Tensor<3>, target: Tensor<3>) -> Distances {
         let [clips, channels, samples] = audio.dims();

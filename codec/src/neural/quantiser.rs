@@ -43,7 +43,7 @@ pub struct Quantised {
     pub codes: Tensor<3, Int>,
     /// The named vectors; the gradient passes to the latent as if nothing had been rounded.
     pub latent: Tensor<3>,
-    /// Mean squared distance of each level's input to its entry, [1], where the latent's variance at the start of the
+    /// Mean squared distance of each level's input to its entry, `[1]`, where the latent's variance at the start of the
     /// codebooks was 1: keeps the encoder near the codebooks.
     pub commitment: Tensor<1>,
     /// What each level looked up, [clips * frames, lookup width], without gradient: for [`ResidualQuantiser::follow`].

@@ -30,10 +30,9 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let config = flags.settings(&preset(flags.steps))?;
     let steps = flags.steps.unwrap_or(preset(None).optimiser.decay_steps);
     let corpus = flags.corpus(config.codec.sample_rate_hz)?;
-    let recipe = flags.recipe(context, part::CODEC, steps, config.clone());
-    recipe.validate()?;
-    drive::check_memory(&estimate::models::codec(&config))?;
     let mut bundle = flags.bundle()?;
+    let recipe = flags.recipe(context, part::CODEC, steps, config.clone(), (&bundle, &[]))?;
+    drive::check_memory(&estimate::models::codec(&config))?;
     let crops = CorpusCrops::new(&corpus, Split::Train)?;
     let held_out = held_out(&corpus, config.crop_frames * config.codec.hop())?;
     let device = context.backend.device()?;

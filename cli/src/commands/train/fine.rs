@@ -36,8 +36,8 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let config = flags.settings(&preset)?;
     config.validate()?;
     let corpus = flags.corpus(codec.sample_rate_hz)?;
-    let recipe = flags.recipe(context, part::FINE, config.steps, config.clone());
-    recipe.validate()?;
+    let recipe =
+        flags.recipe(context, part::FINE, config.steps, config.clone(), (&bundle, &[part::CODEC, part::SEMANTIC]))?;
     drive::check_memory(&estimate::models::fine(&config))?;
     let device = context.backend.device()?;
     let set = super::policy::tokens(context, &bundle, &corpus, bundle.clip_seconds(), &device)?;

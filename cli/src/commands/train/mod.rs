@@ -14,7 +14,7 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 use musicrl_core::params::Storage;
 use musicrl_pipeline::{
-    bundle::Bundle,
+    bundle::{Bundle, sha256_hex},
     corpus::Corpus,
     recipe::{TrainRecipe, settings},
     run::Outcome,
@@ -137,16 +137,30 @@ impl Flags {
         if self.bundle.join("bundle.json").exists() { Ok(Bundle::open(&self.bundle)?) } else { Ok(Bundle::new()) }
     }
 
-    fn recipe<S: Serialize>(&self, context: &Context, part: &str, steps: u64, settings: S) -> TrainRecipe<S> {
-        TrainRecipe {
+    /// The resolved settings of the run, `parts` being those of the bundle that it reads.
+    fn recipe<S: Serialize>(
+        &self,
+        context: &Context,
+        part: &str,
+        steps: u64,
+        settings: S,
+        (bundle, parts): (&Bundle, &[&str]),
+    ) -> Result<TrainRecipe<S>, Failure> {
+        let clips = self.corpus.join("clips.jsonl");
+        let clips = fs::read(&clips).map_err(|error| Failure::failed(format!("read {}: {error}", clips.display())))?;
+        let hashes = parts.iter().filter_map(|part| Some((part.to_string(), bundle.sha256(part)?.to_string())));
+        let recipe = TrainRecipe {
             part: part.into(),
             seed: context.seed(),
             corpus: fs::canonicalize(&self.corpus).unwrap_or_else(|_| self.corpus.clone()),
             steps,
             checkpoint_every: self.checkpoint_every,
             evaluate_every: self.evaluate_every.unwrap_or((steps / 8).max(1)),
+            inputs: hashes.chain([("clips".to_string(), sha256_hex(&clips))]).collect(),
             settings,
-        }
+        };
+        recipe.validate()?;
+        Ok(recipe)
     }
 
     fn out(&self, part: &str) -> PathBuf {

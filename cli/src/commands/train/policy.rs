@@ -40,8 +40,13 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let vocabulary = vocabulary(&bundle)?;
     let codec: CodecConfig = bundle.config(part::CODEC)?;
     let corpus = flags.corpus(codec.sample_rate_hz)?;
-    let recipe = flags.recipe(context, part::POLICY, steps, config.clone());
-    recipe.validate()?;
+    let recipe = flags.recipe(
+        context,
+        part::POLICY,
+        steps,
+        config.clone(),
+        (&bundle, &[part::CODEC, part::SEMANTIC, part::TEXT_AUDIO]),
+    )?;
     drive::check_memory(&estimate::models::policy(&config, &vocabulary))?;
     let device = context.backend.device()?;
     let set = tokens(context, &bundle, &corpus, config.clip_seconds, &device)?;

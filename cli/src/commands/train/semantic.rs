@@ -30,10 +30,9 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let config = flags.settings(&preset)?;
     config.validate()?;
     let corpus = flags.corpus(config.model.sample_rate_hz)?;
-    let recipe = flags.recipe(context, part::SEMANTIC, config.steps, config.clone());
-    recipe.validate()?;
-    drive::check_memory(&estimate::models::semantic(&config))?;
     let mut bundle = flags.bundle()?;
+    let recipe = flags.recipe(context, part::SEMANTIC, config.steps, config.clone(), (&bundle, &[]))?;
+    drive::check_memory(&estimate::models::semantic(&config))?;
     let device = context.backend.device()?;
     let train = CorpusCrops::new(&corpus, Split::Train)?;
     let held_out =

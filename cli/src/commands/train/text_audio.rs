@@ -43,10 +43,9 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     training.optimiser.decay_steps = steps;
     let settings = flags.settings(&Settings { model, training })?;
     let corpus = flags.corpus(settings.model.front_end.sample_rate_hz)?;
-    let recipe = flags.recipe(context, part::TEXT_AUDIO, steps, settings.clone());
-    recipe.validate()?;
-    drive::check_memory(&estimate::models::text_audio(&settings.model, &settings.training))?;
     let mut bundle = flags.bundle()?;
+    let recipe = flags.recipe(context, part::TEXT_AUDIO, steps, settings.clone(), (&bundle, &[part::CODEC]))?;
+    drive::check_memory(&estimate::models::text_audio(&settings.model, &settings.training))?;
     let device = context.backend.device()?;
     let pairs = |split| Box::new(CorpusPairs::new(corpus.clone(), split));
     let (train, held_out) = (pairs(Split::Train), pairs(Split::HeldOut));

@@ -75,7 +75,7 @@ const POLICY: &str = "policy.safetensors";
 const VALUE: &str = "value.safetensors";
 const POLICY_OPTIMISER: &str = "policy-optimiser.bin";
 const VALUE_OPTIMISER: &str = "value-optimiser.bin";
-const PROGRESS: &str = "progress.json";
+const PROGRESS: &str = "progress.toml";
 
 impl<'a> Stage<'a> {
     /// Sets a stage up on `device` (autodiff is added here). `clip_seconds` is the base's clip length.
@@ -280,9 +280,10 @@ impl Training for Stage<'_> {
             files.insert(VALUE.into(), ParamTable::collect(value).to_safetensors(Storage::F32)?);
             optimiser.save(VALUE_OPTIMISER, &mut files);
         }
-        let progress = serde_json::to_vec_pretty(&self.progress)
-            .map_err(|error| Error::config(PROGRESS, "numbers that JSON can hold", error))?;
-        files.insert(PROGRESS.into(), progress);
+        // TOML, whose reader gives back every bit of a float; that of JSON rounds the last one.
+        let progress = toml::to_string(&self.progress)
+            .map_err(|error| Error::config(PROGRESS, "numbers that TOML can hold", error))?;
+        files.insert(PROGRESS.into(), progress.into_bytes());
         Ok(files)
     }
 
@@ -295,11 +296,9 @@ impl Training for Stage<'_> {
             self.learner.value = Some(ParamTable::collect(&value).read_safetensors(bytes(VALUE))?.apply(value)?);
             optimiser.load(VALUE_OPTIMISER, files)?;
         }
-        self.progress = serde_json::from_slice(bytes(PROGRESS)).map_err(|error| Error::File {
-            path: PROGRESS.into(),
-            expected: "the state of a stage".into(),
-            got: error.to_string(),
-        })?;
+        let wrong = |got: String| Error::File { path: PROGRESS.into(), expected: "the state of a stage".into(), got };
+        let text = std::str::from_utf8(bytes(PROGRESS)).map_err(|error| wrong(error.to_string()))?;
+        self.progress = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
         Ok(())
     }
 

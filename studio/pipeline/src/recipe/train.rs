@@ -1,6 +1,6 @@
 //! What a training command runs, as it is written into the run.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub struct TrainRecipe<S> {
     pub checkpoint_every: u64,
     /// An evaluation after every so many steps; 0: none.
     pub evaluate_every: u64,
+    /// SHA-256 of what the run learns from: the corpus's list of clips and the parts that it reads. A run must not go on
+    /// with other data than it began with.
+    pub inputs: BTreeMap<String, String>,
     /// The trainer's own settings.
     pub settings: S,
 }
@@ -83,6 +86,7 @@ mod tests {
             steps: 3,
             checkpoint_every: 2,
             evaluate_every: 0,
+            inputs: [("codec".to_string(), "00".to_string())].into(),
             settings: AdamWConfig::default(),
         };
         let text = recipe.to_toml().unwrap();
