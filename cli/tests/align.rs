@@ -6,6 +6,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use burn::tensor::Device;
@@ -135,6 +137,50 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         }
     }
     found
+}
+
+/// What has to be the same after any number of kills: checkpoints, metrics, the aligned bundle.
+fn result(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let keep = |name: &str| {
+        name.contains("checkpoints/step-000012/") || name.ends_with("metrics.jsonl") || name.starts_with("bundle/")
+    };
+    let all: BTreeMap<_, _> = files(run).into_iter().filter(|(name, _)| keep(name)).collect();
+    assert!(all.keys().any(|name| name.contains("step-000012")), "{:?}", files(run).keys());
+    assert!(all.contains_key("bundle/policy.safetensors"));
+    all
+}
+
+#[test]
+fn killed_twenty_times_it_ends_with_the_same_bytes() {
+    let place = Workplace::new();
+    let start = Instant::now();
+    place.good(&["align", "recipe.toml", "--out", "undisturbed"]);
+    let whole = start.elapsed().as_secs_f64();
+    let mut random = Key::new(11, Purpose::Test).stream();
+    let mut kills = 0;
+    let mut runs = 0;
+    while kills < 20 {
+        runs += 1;
+        let out = format!("killed-{runs}");
+        loop {
+            let mut child = place.command(&["align", "recipe.toml", "--out", &out]).spawn().unwrap();
+            thread::sleep(Duration::from_secs_f64(random.between(0.02, 0.6) * whole));
+            if child.try_wait().unwrap().is_some() || kills == 20 {
+                let output = child.wait_with_output().unwrap();
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                break;
+            }
+            // SIGKILL: nothing is tidied up.
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+        }
+        let (expected, got) = (result(&place.path("undisturbed")), result(&place.path(&out)));
+        assert_eq!(expected.keys().collect::<Vec<_>>(), got.keys().collect::<Vec<_>>(), "{out}");
+        for (name, bytes) in &expected {
+            assert!(bytes == &got[name], "{out}/{name} differs after {kills} kills");
+        }
+    }
 }
 
 #[test]
