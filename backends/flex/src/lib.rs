@@ -12,7 +12,7 @@ use burn::tensor::Device;
 /// The name in `--backend`.
 pub const NAME: &str = "flex";
 /// One line for `musicrl doctor`.
-pub const ABOUT: &str = "pure Rust, processor, f32; same bytes for the same seed at any thread count";
+pub const ABOUT: &str = "pure Rust, processor, f32";
 
 /// The device.
 ///

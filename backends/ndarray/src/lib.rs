@@ -15,7 +15,7 @@ use burn::tensor::Device;
 /// The name in `--backend`.
 pub const NAME: &str = "ndarray";
 /// One line for `musicrl doctor`.
-pub const ABOUT: &str = "pure Rust, processor, f32; slower than flex, for comparison";
+pub const ABOUT: &str = "pure Rust, processor, f32; a second implementation to compare with";
 
 /// The device.
 ///
