@@ -2,8 +2,10 @@
 //!
 //! Training frees and takes the same large tensors at every step. By default glibc hands each back to the system and
 //! the kernel clears it anew: 400,000 to 800,000 page faults in fifteen steps of the base policy, against 76,000 with
-//! the thresholds below, and 0.8 to 1.6 s of the kernel's time against 0.3 s, of 11 s in all. The thresholds can be set without unsafe code only through the environment, before the process starts; so the program
-//! starts itself once more with them set, in the same process.
+//! the thresholds below, and 0.8 to 1.6 s of the kernel's time against 0.3 s, of 11 s in all.
+//!
+//! Without unsafe code the thresholds can be set only through the environment, before the process starts; so the
+//! program starts itself once more with them set, in the same process.
 
 /// Blocks up to this size (the largest that glibc takes) come from the heap, not from mappings of their own.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
