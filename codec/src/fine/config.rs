@@ -214,7 +214,8 @@ impl FineConfig {
 
     /// First row of a level in the embedding table, which holds the semantic entries, then for each level its entries
     /// and its mask.
-    pub(super) fn level_offset(&self, level: usize) -> usize {
+    #[must_use]
+    pub fn level_offset(&self, level: usize) -> usize {
         self.semantic_entries + level * (self.entries + 1)
     }
 

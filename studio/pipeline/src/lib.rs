@@ -13,6 +13,7 @@ pub mod generate;
 pub mod guards;
 pub mod music;
 pub mod optim;
+pub mod parallel;
 pub mod recipe;
 pub mod run;
 pub mod token_set;

@@ -13,6 +13,7 @@ use musicrl_core::{
     tokens::{Interleave, Streams, Tokens},
 };
 use musicrl_rewards::{TextAudioConfig, TextAudioModel};
+use rayon::prelude::*;
 
 use crate::{
     Error, Result,
@@ -86,8 +87,9 @@ pub struct Music {
     device: Device,
 }
 
-/// Clips that go through the codec at once.
-const SOUND_CLIPS: usize = 16;
+/// Clips that go through fine stage and codec together, on one thread. Fixed, so that a clip's sound does not depend on
+/// the number of threads.
+const SOUND_CLIPS: usize = 4;
 
 impl Music {
     /// Reads codec, text-audio embedding and, where the bundle has one, the fine stage, for a policy's layout.
@@ -151,38 +153,48 @@ impl Music {
     /// # Errors
     /// Tokens that do not fit the layout, other numbers of keys than clips.
     pub fn sound(&self, clips: &[Tokens], keys: &[Key]) -> Result<Vec<Vec<f32>>> {
-        let mut sounds = Vec::with_capacity(clips.len());
-        for (clips, keys) in clips.chunks(SOUND_CLIPS).zip(keys.chunks(SOUND_CLIPS)) {
-            let streams: Vec<Streams> =
-                clips.iter().map(|tokens| self.interleave.split(tokens)).collect::<musicrl_core::Result<_>>()?;
-            let frames = streams.first().map_or(0, |streams| streams.coarse.frames);
-            if frames == 0 || streams.iter().any(|streams| streams.coarse.frames != frames) {
-                return Err(musicrl_core::Error::Shape {
-                    what: "clips that sound together",
-                    expected: format!("{frames} acoustic frames, at least 1"),
-                    got: format!("{:?}", streams.iter().map(|streams| streams.coarse.frames).collect::<Vec<_>>()),
-                }
-                .into());
-            }
-            let coarse = int_tensor(streams.iter().map(|s| &s.coarse.ids), &self.device).reshape([
-                clips.len(),
-                frames,
-                self.interleave.coarse_levels,
-            ]);
-            let codes = match &self.fine {
-                Some(fine) => {
-                    let semantic = int_tensor(streams.iter().map(|s| &s.semantic), &self.device)
-                        .reshape([clips.len(), frames / 2]);
-                    fine.generate(semantic, coarse, keys)?
-                }
-                None => coarse,
-            };
-            let audio = self.codec.decode(codes)?;
-            let [count, _, samples] = audio.dims();
-            let flat: Vec<f32> = audio.into_data().iter::<f32>().collect();
-            sounds.extend(flat.chunks(samples.max(1)).take(count).map(<[f32]>::to_vec));
+        if clips.len() != keys.len() {
+            let (expected, got) = (format!("[{}]", clips.len()), format!("[{}]", keys.len()));
+            return Err(musicrl_core::Error::Shape { what: "keys, one a clip", expected, got }.into());
         }
-        Ok(sounds)
+        let parts: Vec<Result<Vec<Vec<f32>>>> = clips
+            .par_chunks(SOUND_CLIPS)
+            .zip(keys.par_chunks(SOUND_CLIPS))
+            .map(|(clips, keys)| self.sound_together(clips, keys))
+            .collect();
+        Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// The sound of a few clips of one length.
+    fn sound_together(&self, clips: &[Tokens], keys: &[Key]) -> Result<Vec<Vec<f32>>> {
+        let streams: Vec<Streams> =
+            clips.iter().map(|tokens| self.interleave.split(tokens)).collect::<musicrl_core::Result<_>>()?;
+        let frames = streams.first().map_or(0, |streams| streams.coarse.frames);
+        if frames == 0 || streams.iter().any(|streams| streams.coarse.frames != frames) {
+            return Err(musicrl_core::Error::Shape {
+                what: "clips that sound together",
+                expected: format!("{frames} acoustic frames, at least 1"),
+                got: format!("{:?}", streams.iter().map(|streams| streams.coarse.frames).collect::<Vec<_>>()),
+            }
+            .into());
+        }
+        let coarse = int_tensor(streams.iter().map(|s| &s.coarse.ids), &self.device).reshape([
+            clips.len(),
+            frames,
+            self.interleave.coarse_levels,
+        ]);
+        let codes = match &self.fine {
+            Some(fine) => {
+                let semantic =
+                    int_tensor(streams.iter().map(|s| &s.semantic), &self.device).reshape([clips.len(), frames / 2]);
+                fine.generate(semantic, coarse, keys)?
+            }
+            None => coarse,
+        };
+        let audio = self.codec.decode(codes)?;
+        let [count, _, samples] = audio.dims();
+        let flat: Vec<f32> = audio.into_data().iter::<f32>().collect();
+        Ok(flat.chunks(samples.max(1)).take(count).map(<[f32]>::to_vec).collect())
     }
 
     /// Joins semantic and coarse tokens into the policy's frames.
@@ -233,7 +245,7 @@ pub fn tokenise(codec: &NeuralCodec, semantic: &SemanticTokeniser, clips: &[&[f3
 }
 
 /// The rows of an integer matrix.
-fn rows(tokens: Tensor<2, Int>) -> Vec<Vec<u32>> {
+pub(crate) fn rows(tokens: Tensor<2, Int>) -> Vec<Vec<u32>> {
     let [_, columns] = tokens.dims();
     let ids: Vec<u32> = tokens.into_data().iter::<i64>().map(|id| id as u32).collect();
     ids.chunks(columns.max(1)).map(<[u32]>::to_vec).collect()

@@ -28,6 +28,8 @@ pub struct Item {
     pub codes: Vec<u32>,
     /// The audio's embedding tokens.
     pub condition: Vec<u32>,
+    /// The embedding tokens of each caption of the clip; empty where it has none.
+    pub captions: Vec<Vec<u32>>,
 }
 
 /// The pieces, all of one length.
@@ -109,17 +111,21 @@ impl TokenSet {
                 batch.iter().map(|(clip, start)| corpus.crop(*clip, *start, samples)).collect::<Result<_>>()?;
             let tokens = tokenise_at(&codec, &semantic, &audio, rate_hz)?;
             let views: Vec<_> = audio.iter().map(|samples| AudioView { samples, sample_rate_hz: rate_hz }).collect();
-            let conditions = text_audio.audio_tokens(&views)?;
-            let [_, levels] = conditions.dims();
-            let conditions: Vec<u32> = conditions.into_data().iter::<i64>().map(|id| id as u32).collect();
-            for (((clip, _), tokens), condition) in batch.iter().zip(tokens).zip(conditions.chunks(levels)) {
+            let conditions = music::rows(text_audio.audio_tokens(&views)?);
+            for (((clip, _), tokens), condition) in batch.iter().zip(tokens).zip(conditions) {
                 set.frames = tokens.semantic.len();
+                let captions: Vec<&str> = corpus.clips()[*clip].captions.iter().map(String::as_str).collect();
+                let captions = match captions.as_slice() {
+                    [] => Vec::new(),
+                    captions => music::rows(text_audio.text_tokens(captions)?),
+                };
                 set.items.push(Item {
                     clip: *clip,
                     split: corpus.clips()[*clip].split,
                     semantic: tokens.semantic,
                     codes: tokens.codes,
-                    condition: condition.to_vec(),
+                    condition,
+                    captions,
                 });
             }
         }
@@ -169,7 +175,7 @@ fn cache_path(bundle: &Bundle, corpus: &Corpus, clip_seconds: f64) -> Result<std
         path: corpus.dir().join("clips.jsonl"),
         source,
     })?;
-    let mut identity = format!("tokens 1, {clip_seconds} s, clips {}\n", sha256_hex(&clips));
+    let mut identity = format!("tokens 2, {clip_seconds} s, clips {}\n", sha256_hex(&clips));
     for name in [part::CODEC, part::SEMANTIC, part::TEXT_AUDIO] {
         identity += &format!("{name} {}\n", bundle.sha256(name).unwrap_or("none"));
     }

@@ -155,6 +155,15 @@ pub struct EmbeddingQuantiser {
 }
 
 impl EmbeddingQuantiser {
+    /// The codebooks.
+    ///
+    /// # Shapes
+    /// - returns: [levels, entries, dim]
+    #[must_use]
+    pub fn codebooks(&self) -> Tensor<3> {
+        self.codebooks.val()
+    }
+
     /// Tokens an embedding.
     #[must_use]
     pub fn levels(&self) -> usize {

@@ -5,6 +5,7 @@ use musicrl_pipeline::{
     bundle::part,
     corpus::Split,
     estimate,
+    music::load_codec,
     token_set::TokenSet,
     train::fine::{FineTraining, FineTrainingConfig, MemoryTokens, TokenCrop},
 };
@@ -43,7 +44,11 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let set = super::policy::tokens(context, &bundle, &corpus, bundle.clip_seconds(), &device)?;
     let per_semantic = config.model.frames_per_semantic * set.quantisers;
     let (train, held_out) = (part_of(&set, Split::Train, per_semantic)?, part_of(&set, Split::HeldOut, per_semantic)?);
-    let mut training = FineTraining::new(config.clone(), train, held_out, recipe.seed, &device)?;
+    let codebooks = load_codec(&bundle, &device.clone().inner())?;
+    let codebooks: Vec<Vec<f32>> =
+        (0..config.model.quantisers).map(|level| codebooks.quantiser().entries(level)).collect();
+    let mut training =
+        FineTraining::new(config.clone(), train, held_out, recipe.seed, &device)?.with_codebooks(&codebooks)?;
     let out = flags.out("fine");
     let dir = drive::open(context, &out, &recipe.to_toml()?, recipe.seed)?;
     let outcome = drive::run(context, "fine", &mut training, &dir, &recipe.plan())?;

@@ -9,6 +9,7 @@ use musicrl_pipeline::{
     bundle::{Bundle, part},
     corpus::Corpus,
     estimate,
+    music::load_text_audio,
     token_set::TokenSet,
     train::policy::{PolicyTraining, PolicyTrainingConfig, Vocabulary},
 };
@@ -50,7 +51,9 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     drive::check_memory(&estimate::models::policy(&config, &vocabulary))?;
     let device = context.backend.device()?;
     let set = tokens(context, &bundle, &corpus, config.clip_seconds, &device)?;
-    let mut training = PolicyTraining::new(config.clone(), vocabulary, &set, recipe.seed, &device)?;
+    let text_audio = load_text_audio(&bundle, &device.clone().inner())?;
+    let mut training =
+        PolicyTraining::new(config.clone(), vocabulary, text_audio.quantiser(), &set, recipe.seed, &device)?;
     let out = flags.out("policy");
     let dir = drive::open(context, &out, &recipe.to_toml()?, recipe.seed)?;
     let outcome = drive::run(context, "policy", &mut training, &dir, &recipe.plan())?;

@@ -17,12 +17,13 @@ use musicrl_core::{
 use crate::{
     Result,
     optim::{AdamW, Update},
+    parallel::sum_gradients,
     recipe::Baseline,
     training::Metrics,
 };
 
 /// Clips that go through the networks at once: the step's result does not depend on it beyond rounding, its memory does.
-const MICRO_CLIPS: usize = 8;
+const MICRO_CLIPS: usize = 4;
 
 /// Frames whose logits exist at once.
 const CHUNK_FRAMES: usize = 32;
@@ -101,17 +102,11 @@ impl Learner {
 
         let objective = Objective { alpha, normalisation: Normalisation::Clips };
         let mut table = ParamTable::collect(&self.policy);
-        let mut gradient = vec![0.0_f32; table.values().len()];
+        let (gradient, terms) = self.policy_gradients(&table, &parts, &advantages, &objective, sampling, batch)?;
         let mut sums = TermSums::default();
         let mut loss = 0.0;
-        for (part, advantages) in parts.iter().zip(&advantages) {
-            let share = part.counted(batch) as f64 / counted as f64;
-            if share == 0.0 {
-                continue;
-            }
-            let (part_loss, terms, part_gradient) = self.policy_gradient(part, advantages, &objective, sampling)?;
-            loss += share * part_loss;
-            add_scaled(&mut gradient, &part_gradient, share as f32);
+        for (part_loss, terms) in terms {
+            loss += part_loss;
             sums.add(&terms);
         }
         let actions = counted * batch.tokens.first().map_or(0, |tokens| tokens.ids.len());
@@ -165,27 +160,39 @@ impl Learner {
         parts.iter().map(of).collect::<Result<Vec<_>>>().map(Some)
     }
 
-    fn policy_gradient(
+    /// The objective's gradient over the whole batch, and each part's share of the loss and its terms.
+    fn policy_gradients(
         &self,
-        part: &Part,
-        advantages: &Tensor<2>,
+        table: &ParamTable,
+        parts: &[Part],
+        advantages: &[Tensor<2>],
         objective: &Objective,
         sampling: &SamplingConfig,
-    ) -> Result<(f64, TokenTerms, Vec<f32>)> {
-        let [clips, frames, slots] = part.frames.dims();
-        let hidden = Hidden::of(&self.policy, &part.prompt, part.frames.clone(), sampling)?;
-        let reference = Hidden::of(&self.reference, &part.prompt, part.frames.clone().inner(), sampling)?;
-        let actions =
-            Actions { ids: part.frames.clone().inner(), mask: part.mask.clone().reshape([clips, frames, slots]) };
-        let loss = rl::reinforce_loss_chunked(&actions, advantages, objective, CHUNK_FRAMES, |range| {
-            Ok(ChunkLogits {
-                policy: hidden.shaped(&self.policy, range.clone(), sampling, &actions.ids)?,
-                reference: Some(reference.tempered(&self.reference, range, sampling)?),
-            })
-        })?;
-        let gradients = loss.loss.backward();
-        let value = loss.loss.inner().into_scalar::<f32>();
-        Ok((f64::from(value), loss.terms, params::gradients(&self.policy, &gradients)))
+        batch: &Judged<'_>,
+    ) -> Result<(Vec<f32>, Vec<(f64, TermSums)>)> {
+        let counted = batch.totals.iter().flatten().count();
+        sum_gradients(&self.policy, table, parts, |policy, index, part| {
+            let share = part.counted(batch) as f64 / counted.max(1) as f64;
+            if share == 0.0 {
+                return Ok((vec![0.0; table.values().len()], (0.0, TermSums::default())));
+            }
+            let [clips, frames, slots] = part.frames.dims();
+            let hidden = Hidden::of(policy, &part.prompt, part.frames.clone(), sampling)?;
+            let reference = Hidden::of(&self.reference, &part.prompt, part.frames.clone().inner(), sampling)?;
+            let mask = part.mask.clone().reshape([clips, frames, slots]);
+            let actions = Actions { ids: part.frames.clone().inner(), mask };
+            let loss = rl::reinforce_loss_chunked(&actions, &advantages[index], objective, CHUNK_FRAMES, |range| {
+                Ok(ChunkLogits {
+                    policy: hidden.shaped(policy, range.clone(), sampling, &actions.ids)?,
+                    reference: Some(reference.tempered(&self.reference, range, sampling)?),
+                })
+            })?;
+            let gradients = loss.loss.backward();
+            let mut gradient = params::gradients(policy, &gradients);
+            gradient.iter_mut().for_each(|value| *value *= share as f32);
+            let value = share * f64::from(loss.loss.inner().into_scalar::<f32>());
+            Ok((gradient, (value, TermSums::of(&loss.terms))))
+        })
     }
 
     fn value_step(
@@ -198,19 +205,19 @@ impl Learner {
     ) -> Result<()> {
         let (Some(value), Some(optimiser)) = (&self.value, &mut self.value_optimiser) else { return Ok(()) };
         let mut table = ParamTable::collect(value);
-        let mut gradient = vec![0.0_f32; table.values().len()];
-        let mut total = 0.0;
-        for part in parts {
+        let (gradient, losses) = sum_gradients(value, &table, parts, |value, _, part| {
             let share = part.counted(batch) as f64 / counted as f64;
             if share == 0.0 {
-                continue;
+                return Ok((vec![0.0; table.values().len()], 0.0));
             }
             let values = value.values(&part.prompt, part.frames.clone())?;
             let loss = rl::value_loss(&values, &part.returns, &part.mask, Normalisation::Actions)?;
             let gradients = loss.backward();
-            total += share * f64::from(loss.inner().into_scalar::<f32>());
-            add_scaled(&mut gradient, &params::gradients(value, &gradients), share as f32);
-        }
+            let mut gradient = params::gradients(value, &gradients);
+            gradient.iter_mut().for_each(|value| *value *= share as f32);
+            Ok((gradient, share * f64::from(loss.inner().into_scalar::<f32>())))
+        })?;
+        let total: f64 = losses.iter().sum();
         metrics.push("value_loss", total);
         metrics.push("explained_variance", explained_variance(parts, before));
         let update = optimiser.update(&mut table, &gradient)?;
@@ -284,21 +291,19 @@ struct TermSums {
 }
 
 impl TermSums {
-    fn add(&mut self, terms: &TokenTerms) {
-        self.kl += sum(&terms.kl);
-        self.entropy += sum(&terms.entropy);
-        self.log_prob += sum(&terms.log_prob);
+    fn of(terms: &TokenTerms) -> Self {
+        Self { kl: sum(&terms.kl), entropy: sum(&terms.entropy), log_prob: sum(&terms.log_prob) }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.kl += other.kl;
+        self.entropy += other.entropy;
+        self.log_prob += other.log_prob;
     }
 }
 
 fn sum(x: &Tensor<2>) -> f64 {
     x.clone().inner().into_data().iter::<f64>().sum()
-}
-
-fn add_scaled(sum: &mut [f32], part: &[f32], share: f32) {
-    for (sum, part) in sum.iter_mut().zip(part) {
-        *sum += share * part;
-    }
 }
 
 fn push_update(metrics: &mut Metrics, prefix: &str, update: &Update) {

@@ -3,6 +3,7 @@
 pub mod codec;
 pub mod crops;
 pub mod fine;
+mod geometry;
 pub mod policy;
 pub mod semantic;
 pub mod text_audio;

@@ -1,5 +1,5 @@
 //! Pretraining of the policy: next-token prediction on a corpus's tokens, conditioned on the audio's own embedding
-//! tokens.
+//! tokens, and for a share of the clips on those of a caption.
 
 use burn::{
     module::Module as _,
@@ -14,12 +14,15 @@ use musicrl_core::{
     random::{Key, Purpose},
     tokens::{Interleave, TokenLayout, Tokens},
 };
+use musicrl_rewards::EmbeddingQuantiser;
 use serde::{Deserialize, Serialize};
 
+use super::geometry::{project, root_mean_square, write_rows};
 use crate::{
     Error, Result,
     corpus::Split,
     optim::{AdamW, AdamWConfig},
+    parallel::sum_gradients,
     token_set::TokenSet,
     training::{Files, Metrics, Training},
 };
@@ -40,6 +43,10 @@ pub struct PolicyTrainingConfig {
     pub batch_clips: usize,
     /// Share of clips that are learned without their condition, for guidance.
     pub null_share: f64,
+    /// Share of the conditioned clips whose condition is made from one of their captions, as at generation, and not from
+    /// their audio. Where the embedding is small its two towers agree in their first tokens only, and a policy that has
+    /// met audio tokens alone takes a caption's for noise. 0 learns from audio alone, as MusicLM does.
+    pub caption_share: f64,
     /// Share of condition tokens that are replaced by random ones: the caption's tokens at generation are not the
     /// audio's own either.
     pub noise_share: f64,
@@ -60,6 +67,7 @@ impl PolicyTrainingConfig {
             clip_seconds: 6.4,
             batch_clips: 16,
             null_share: 0.1,
+            caption_share: 0.5,
             noise_share: 0.05,
             evaluation_clips: 64,
             optimiser: AdamWConfig {
@@ -92,6 +100,7 @@ impl PolicyTrainingConfig {
             local: StackConfig { width: 512, layers: 6, heads: 8, ff_width: 2048, feed_forward: FeedForward::Gelu },
             coarse_levels: 4,
             clip_seconds: 30.0,
+            caption_share: 0.0,
             optimiser: AdamWConfig {
                 learning_rate: 3e-4,
                 warmup_steps: 2_000,
@@ -115,6 +124,7 @@ impl PolicyTrainingConfig {
             ("clip_seconds", self.clip_seconds.is_finite() && self.clip_seconds > 0.0, "above 0", self.clip_seconds),
             ("batch_clips", self.batch_clips > 0, "at least 1", self.batch_clips as f64),
             ("null_share", (0.0..1.0).contains(&self.null_share), "in [0, 1)", self.null_share),
+            ("caption_share", (0.0..=1.0).contains(&self.caption_share), "in [0, 1]", self.caption_share),
             ("noise_share", (0.0..=1.0).contains(&self.noise_share), "in [0, 1]", self.noise_share),
             ("evaluation_clips", self.evaluation_clips > 0, "at least 1", self.evaluation_clips as f64),
         ];
@@ -140,6 +150,9 @@ pub struct Vocabulary {
     pub condition_entries: usize,
 }
 
+/// Clips that go through the network together, on one thread.
+const PART_CLIPS: usize = 4;
+
 /// Next-token prediction with AdamW.
 #[derive(Debug)]
 pub struct PolicyTraining {
@@ -158,16 +171,19 @@ pub struct PolicyTraining {
 struct Piece {
     tokens: Tokens,
     condition: Vec<u32>,
+    captions: Vec<Vec<u32>>,
 }
 
 impl PolicyTraining {
-    /// A fresh policy and its data.
+    /// A fresh policy and its data. Its condition embeddings begin as a random projection of `conditions`, the quantiser
+    /// whose tokens they stand for, so that conditions that are near each other look alike from the first step on.
     ///
     /// # Errors
     /// For bad settings, or when a part of the corpus has no pieces.
     pub fn new(
         config: PolicyTrainingConfig,
         vocabulary: Vocabulary,
+        conditions: &EmbeddingQuantiser,
         set: &TokenSet,
         seed: u64,
         device: &Device,
@@ -190,7 +206,7 @@ impl PolicyTraining {
                     let item = &set.items[index];
                     let tokens = set.policy_frames(item, config.coarse_levels)?;
                     layout.check_clip(index, &tokens)?;
-                    Ok(Piece { tokens, condition: item.condition.clone() })
+                    Ok(Piece { tokens, condition: item.condition.clone(), captions: item.captions.clone() })
                 })
                 .collect()
         };
@@ -204,7 +220,8 @@ impl PolicyTraining {
             condition_codebook: vocabulary.condition_entries,
         };
         let device = device.clone().autodiff();
-        let policy = policy_config.init(Key::new(seed, Purpose::Init), &device)?;
+        let key = Key::new(seed, Purpose::Init);
+        let policy = project_conditions(policy_config.init(key, &device)?, conditions, key.step(1))?;
         let parameters = ParamTable::collect(&policy).values().len();
         let optimiser = AdamW::new(config.optimiser.clone(), parameters);
         let condition_entries = vocabulary.condition_entries;
@@ -252,11 +269,49 @@ impl PolicyTraining {
         if random.chance(self.config.null_share) {
             return None;
         }
-        let noisy = piece.condition.iter().map(|token| {
+        let caption = random.chance(self.config.caption_share).then(|| random.pick(&piece.captions)).flatten();
+        let noisy = caption.unwrap_or(&piece.condition).iter().map(|token| {
             if random.chance(self.config.noise_share) { random.below(self.condition_entries) as u32 } else { *token }
         });
         Some(noisy.collect())
     }
+}
+
+/// Root mean square of the first level's condition embeddings at the start: above the 0.02 of the others, since one
+/// condition stands against many frames.
+const CONDITION_RMS: f64 = 0.04;
+
+/// Puts a random projection of the quantiser's codebooks in place of the condition embeddings; null entries stay.
+fn project_conditions(
+    policy: HierarchicalPolicy,
+    quantiser: &EmbeddingQuantiser,
+    key: Key,
+) -> Result<HierarchicalPolicy> {
+    const NAME: &str = "trunk.condition_embedding";
+    let (levels, entries, dim) = (quantiser.levels(), quantiser.entries(), quantiser.dim());
+    let config = policy.config();
+    let (expected, got) = ([config.condition_slots, config.condition_codebook], [levels, entries]);
+    if expected != got {
+        return Err(Error::config("condition quantiser", format!("{expected:?}"), format!("{got:?}")));
+    }
+    let mut table = ParamTable::collect(&policy);
+    let Some((range, width)) =
+        table.entries().iter().find(|entry| entry.name == NAME).map(|entry| (entry.range(), entry.shape[1]))
+    else {
+        return Ok(policy);
+    };
+    let codebooks: Vec<f32> = quantiser.codebooks().into_data().iter::<f32>().collect();
+    let projected = project(&codebooks, dim, width, key);
+    let rms = root_mean_square(&projected[..entries]);
+    // A quantiser that was never fitted says nothing: the embeddings stay as they are.
+    if rms > 0.0 {
+        // Each level's entries are followed by its null entry.
+        let levels = table.values_mut()[range].chunks_mut((entries + 1) * width);
+        for (rows, projected) in levels.zip(projected.chunks(entries)) {
+            write_rows(rows, projected, CONDITION_RMS / rms);
+        }
+    }
+    Ok(table.apply(policy)?)
 }
 
 /// Negative log-likelihood in nats, mean over all tokens.
@@ -296,14 +351,21 @@ fn unigram_bits(layout: &TokenLayout, learning: &[Piece], held_out: &[Piece]) ->
 impl Training for PolicyTraining {
     fn step(&mut self, step: u64) -> Result<Metrics> {
         let pieces: Vec<&Piece> = self.batch(step).into_iter().map(|index| &self.learning[index]).collect();
-        let conditions = pieces.iter().enumerate().map(|(clip, piece)| self.condition(piece, step, clip)).collect();
-        let tokens: Vec<Tokens> = pieces.iter().map(|piece| piece.tokens.clone()).collect();
-        let frames = frames_from_tokens(self.policy.layout(), &tokens, &self.device)?;
-        let loss = negative_log_likelihood(&self.policy, &ConditionPrompt::new(conditions), frames)?;
-        let gradients = loss.backward();
-        let nats = f64::from(loss.inner().into_scalar::<f32>());
+        let conditions: Vec<Option<Vec<u32>>> =
+            pieces.iter().enumerate().map(|(clip, piece)| self.condition(piece, step, clip)).collect();
+        let parts: Vec<_> = pieces.chunks(PART_CLIPS).zip(conditions.chunks(PART_CLIPS)).collect();
         let mut table = ParamTable::collect(&self.policy);
-        let update = self.optimiser.update(&mut table, &params::gradients(&self.policy, &gradients))?;
+        let (gradient, nats) = sum_gradients(&self.policy, &table, &parts, |policy, _, (part, conditions)| {
+            let tokens: Vec<Tokens> = part.iter().map(|piece| piece.tokens.clone()).collect();
+            let frames = frames_from_tokens(policy.layout(), &tokens, &self.device)?;
+            let share = part.len() as f64 / pieces.len() as f64;
+            let loss = negative_log_likelihood(policy, &ConditionPrompt::new(conditions.to_vec()), frames)?;
+            let loss = loss.mul_scalar(share);
+            let gradients = loss.backward();
+            Ok((params::gradients(policy, &gradients), f64::from(loss.inner().into_scalar::<f32>())))
+        })?;
+        let nats: f64 = nats.iter().sum();
+        let update = self.optimiser.update(&mut table, &gradient)?;
         self.policy = table.apply(self.policy.clone())?;
         let mut metrics = Metrics::default();
         metrics.push("bits_per_token", nats / std::f64::consts::LN_2);
@@ -327,13 +389,14 @@ impl Training for PolicyTraining {
         self.optimiser.load("policy-optimiser.bin", files)
     }
 
-    /// `bits_per_token` on held-out clips with their conditions, `bits_per_token_null` without, `unigram_bits`, and
-    /// `saved` = 1 - bits / unigram bits.
+    /// `bits_per_token` on held-out clips with their conditions, `bits_per_token_caption` with a caption's tokens in their
+    /// place (their own where a clip has no caption), `bits_per_token_null` without, `unigram_bits`, and `saved` = 1 -
+    /// bits / unigram bits.
     fn evaluate(&mut self, _step: u64) -> Result<Metrics> {
         let policy = self.policy();
         let device = self.device.clone().inner();
         let pieces = &self.held_out[..self.held_out.len().min(self.config.evaluation_clips)];
-        let (mut conditioned, mut null) = (0.0, 0.0);
+        let (mut conditioned, mut captioned, mut null) = (0.0, 0.0, 0.0);
         for pieces in pieces.chunks(self.config.batch_clips) {
             let tokens: Vec<Tokens> = pieces.iter().map(|piece| piece.tokens.clone()).collect();
             let prompt = ConditionPrompt::new(pieces.iter().map(|piece| Some(piece.condition.clone())).collect());
@@ -343,11 +406,14 @@ impl Training for PolicyTraining {
                 Ok(f64::from(nats) / std::f64::consts::LN_2 * pieces.len() as f64)
             };
             conditioned += bits(&prompt)?;
+            let captions = pieces.iter().map(|piece| Some(piece.captions.first().unwrap_or(&piece.condition).clone()));
+            captioned += bits(&ConditionPrompt::new(captions.collect()))?;
             null += bits(&ConditionPrompt::unconditional(pieces.len()))?;
         }
         let count = pieces.len() as f64;
         let mut metrics = Metrics::default();
         metrics.push("bits_per_token", conditioned / count);
+        metrics.push("bits_per_token_caption", captioned / count);
         metrics.push("bits_per_token_null", null / count);
         metrics.push("unigram_bits", self.unigram_bits);
         metrics.push("saved", 1.0 - conditioned / count / self.unigram_bits);

@@ -10,12 +10,18 @@ use musicrl_core::{
     random::{Key, Purpose},
 };
 
-use super::{FineTrainingConfig, TokenSource};
+use super::{
+    super::geometry::{project, root_mean_square, write_rows},
+    FineTrainingConfig, TokenSource,
+};
 use crate::{
     Error, Result,
     optim::AdamW,
     training::{Files, Metrics, Training},
 };
+
+/// Root mean square of the code embeddings that come from codebooks.
+const CODE_RMS: f64 = 0.05;
 
 const WEIGHTS: &str = "fine.safetensors";
 const OPTIMISER: &str = "fine.optimiser";
@@ -64,6 +70,40 @@ impl<S: TokenSource> FineTraining<S> {
         let table = ParamTable::collect(&model);
         let optimiser = AdamW::new(config.optimiser.clone(), table.values().len());
         Ok(Self { config, seed, train, held_out, unigram_bits, model, table, optimiser })
+    }
+
+    /// Before the first step: the embeddings of the codes, which are also what their logits are products with, begin as
+    /// a random projection of the codec's codebooks, one a level. Predicting a code then begins as predicting where the
+    /// latent lies.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for another number of levels or entries than the model's.
+    pub fn with_codebooks(mut self, codebooks: &[Vec<f32>]) -> Result<Self> {
+        let model = &self.config.model;
+        let entry_count = codebooks.first().map_or(0, Vec::len);
+        let same = codebooks.iter().all(|codebook| codebook.len() == entry_count);
+        if codebooks.len() != model.quantisers || !same || entry_count % model.entries != 0 {
+            let expected = format!("{} codebooks of {} entries", model.quantisers, model.entries);
+            let got = format!("{:?} numbers", codebooks.iter().map(Vec::len).collect::<Vec<_>>());
+            return Err(Error::config("codebooks", expected, got));
+        }
+        let (dim, width) = (entry_count / model.entries, model.width);
+        let Some(range) =
+            self.table.entries().iter().find(|entry| entry.name == "embedding").map(musicrl_core::params::Entry::range)
+        else {
+            return Ok(self);
+        };
+        let key = Key::new(self.seed, Purpose::Init).step(1);
+        for (level, codebook) in codebooks.iter().enumerate() {
+            let projected = project(codebook, dim, width, key);
+            let rms = root_mean_square(&projected);
+            if rms > 0.0 {
+                let first = range.start + model.level_offset(level) * width;
+                write_rows(&mut self.table.values_mut()[first..range.end], &projected, CODE_RMS / rms);
+            }
+        }
+        self.model = self.table.apply(self.model.clone())?;
+        Ok(self)
     }
 
     /// The settings.
