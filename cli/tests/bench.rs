@@ -6,9 +6,9 @@ use std::{
 };
 
 use burn::tensor::Device;
-use musicrl_codec::neural::CodecConfig;
+use musicrl_codec::{fine::FineConfig, neural::CodecConfig, semantic::SemanticConfig};
 use musicrl_core::{
-    params::Storage,
+    params::{Storage, reinitialise},
     random::{Key, Purpose},
 };
 use musicrl_pipeline::bundle::{Bundle, part};
@@ -58,11 +58,28 @@ impl Workplace {
     }
 }
 
-fn codec_bundle(folder: &Path) {
+fn with_codec() -> Bundle {
     let mut bundle = Bundle::new();
     let config = CodecConfig::base();
     let codec = config.init(&Device::flex(), Key::new(7, Purpose::Init)).unwrap();
     bundle.set(part::CODEC, &config, &codec, Storage::F32).unwrap();
+    bundle
+}
+
+fn codec_bundle(folder: &Path) {
+    with_codec().save(folder).unwrap();
+}
+
+/// Codec, semantic tokeniser and a fine stage for `entries` entries a level.
+fn fine_bundle(folder: &Path, entries: usize) {
+    let (device, key) = (Device::flex(), Key::new(7, Purpose::Init));
+    let mut bundle = with_codec();
+    let semantic = SemanticConfig { mel_bands: 8, width: 8, heads: 2, ff_width: 16, ..SemanticConfig::base() };
+    let module = reinitialise(semantic.init(&device).unwrap(), key.step(1));
+    bundle.set(part::SEMANTIC, &semantic, &module, Storage::F32).unwrap();
+    let fine = FineConfig { entries, width: 8, heads: 2, ff_width: 16, layers: 1, ..FineConfig::base() };
+    let module = reinitialise(fine.init(&device).unwrap(), key.step(2));
+    bundle.set(part::FINE, &fine, &module, Storage::F32).unwrap();
     bundle.save(folder).unwrap();
 }
 
@@ -89,6 +106,24 @@ fn a_codec_is_measured_level_by_level_beside_opus() {
 }
 
 #[test]
+fn the_fine_stage_is_measured_against_leaving_it_out() {
+    let place = Workplace::new();
+    place.etudes("etudes", 3, 16_000);
+    fine_bundle(&place.path("bundle"), 256);
+    let report = place.json("bench fine --bundle bundle --corpus etudes --seconds 0.5");
+    // Whole semantic tokens of 80 ms.
+    assert_eq!((report["clips"].as_u64(), report["seconds"].as_f64()), (Some(3), Some(1.44)));
+    let rows = report["rows"].as_array().unwrap();
+    let named: Vec<_> = rows.iter().map(|row| (row["decoded"].as_str(), row["levels"].as_u64())).collect();
+    assert_eq!(named, [(Some("coarse"), Some(2)), (Some("fine"), Some(8)), (Some("all"), Some(8))]);
+    let distance = |row: usize| rows[row]["log_mel_distance"].as_f64().unwrap();
+    let difference = report["fine_less_coarse"]["estimate"].as_f64().unwrap();
+    assert!((difference - (distance(1) - distance(0))).abs() < 1e-9);
+    let table = place.good("bench fine --bundle bundle --corpus etudes --seconds 0.5");
+    assert!(table.contains("fine less coarse"), "{table}");
+}
+
+#[test]
 fn what_cannot_be_measured_is_explained() {
     let place = Workplace::new();
     codec_bundle(&place.path("bundle"));
@@ -106,5 +141,12 @@ fn what_cannot_be_measured_is_explained() {
     place.refused(&format!("{} --seconds 0", codec("bundle", "etudes")), 2, &["--seconds"]);
     place.refused("bench codec --bundle bundle", 2, &["--corpus"]);
     place.refused("bench --seconds 1 codec --corpus etudes", 2, &["--seconds", "hint:"]);
+    place.refused("bench fine --bundle bundle --corpus etudes", 2, &["`semantic` part", "musicrl train semantic"]);
+    fine_bundle(&place.path("misfit"), 100);
+    place.refused("bench fine --bundle misfit --corpus etudes", 2, &["fine.entries", "256", "100"]);
+    fine_bundle(&place.path("fits"), 256);
+    place.refused("bench fine --bundle fits --corpus all-learned", 1, &["no held-out clips"]);
+    place.refused("bench fine --bundle fits --corpus other-rate", 2, &["8000 Hz"]);
+    place.refused("bench fine --bundle fits --corpus etudes --seconds 0.01", 1, &["1280"]);
     place.refused("bench codek", 2, &["codec"]);
 }

@@ -2,6 +2,7 @@
 
 mod backends;
 mod codec;
+mod fine;
 mod held_out;
 
 use clap::{Args, Subcommand};
@@ -26,6 +27,8 @@ pub struct Flags {
 pub enum Model {
     /// The neural codec, level by level, beside Opus at its bit rate
     Codec(HeldOut),
+    /// The fine stage, beside the coarse levels without it and all true levels
+    Fine(HeldOut),
 }
 
 /// Measures the backends, or a model.
@@ -35,6 +38,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
         Some(_) if flags.seconds.is_some() => Err(Failure::usage("--seconds stands before the model")
             .hint("put --seconds behind it: bench codec --seconds 5")),
         Some(Model::Codec(held_out)) => codec::run(context, held_out),
+        Some(Model::Fine(held_out)) => fine::run(context, held_out),
         None => backends::run(context, seconds(flags.seconds.unwrap_or(2.0))?),
     }
 }
