@@ -184,6 +184,18 @@ fn killed_twenty_times_it_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn a_stage_without_any_score_stops_and_says_why() {
+    let place = Workplace::new();
+    // Shorter than a window of the embedding: it can judge none of them.
+    fs::write(place.path("short.toml"), RECIPE.replacen("batch = 4", "batch = 4\nclip_seconds = 0.8", 1)).unwrap();
+    let expected = ["guard `unscorable`", "no clip could be scored", "one window", "3 measurements", "hint: a judge"];
+    for _ in 0..2 {
+        place.bad(&["align", "short.toml", "--out", "run"], &expected);
+    }
+    assert!(!place.path("run/bundle").exists());
+}
+
+#[test]
 fn clips_do_not_depend_on_batch_or_threads() {
     let place = Workplace::new();
     let clips = |name: &str, extra: &[&str]| {
