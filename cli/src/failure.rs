@@ -60,6 +60,9 @@ impl From<Error> for Failure {
             Error::Busy { .. } => Some("wait for it to end, or give this run another folder with --out"),
             Error::Memory { .. } => Some("take a smaller preset, or a smaller batch (see --set)"),
             Error::Interrupted => Some("run the same command again to start over: this work keeps no checkpoints"),
+            Error::Guard { guard: "unscorable", .. } => Some(
+                "a judge refuses every clip: look at the stage's clip_seconds and rewards, and hear the run's samples",
+            ),
             Error::Guard { .. } => {
                 Some("the last good checkpoint is kept; raise the KL's alpha or lower the learning rate in the recipe")
             }

@@ -48,7 +48,7 @@ pub enum Command {
     Train(commands::train::Command),
     /// Move a policy towards what judges prefer, by a recipe
     Align(commands::align::Flags),
-    /// Measure this machine's backends on the work of training
+    /// Measure this machine's backends on the work of training, or a bundle's models on held-out clips
     Bench(commands::bench::Flags),
     /// What this program and this machine have: backends, cores, memory
     Doctor,

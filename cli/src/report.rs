@@ -23,6 +23,11 @@ impl Report {
         self
     }
 
+    /// Lines for people, as `table` prints itself.
+    pub fn table(self, table: &impl ToString) -> Self {
+        table.to_string().lines().fold(self, Self::line)
+    }
+
     /// A key of the JSON object.
     pub fn value(mut self, key: &str, value: impl Serialize) -> Self {
         let value = serde_json::to_value(value).unwrap_or(Value::Null);

@@ -184,6 +184,48 @@ fn killed_twenty_times_it_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn a_run_goes_on_from_its_own_base_only() {
+    let place = Workplace::new();
+    let short = RECIPE.replacen("steps = 12", "steps = 2", 1).replacen("every = 6", "every = 0", 1);
+    fs::write(place.path("recipe.toml"), &short).unwrap();
+    place.good(&["align", "recipe.toml", "--out", "run"]);
+    let first = Bundle::open(&place.path("base")).unwrap();
+    let recipe = fs::read_to_string(place.path("run/recipe.toml")).unwrap();
+    assert!(recipe.contains(&format!("sha256 = \"{}\"", first.identity())), "{recipe}");
+    // The same music under another history is the same base.
+    let mut same = first.clone();
+    same.push_provenance("copied".into());
+    same.save(&place.path("base")).unwrap();
+    place.good(&["align", "recipe.toml", "--out", "run"]);
+
+    let mut other = first.clone();
+    let codec = CodecConfig::base();
+    let module = codec.init(&Device::flex(), Key::new(8, Purpose::Init)).unwrap();
+    other.set(part::CODEC, &codec, &module, Storage::F32).unwrap();
+    other.save(&place.path("base")).unwrap();
+    let (was, now) = (first.identity(), other.identity());
+    let expected = ["run/recipe.toml", "began from", was.as_str(), "another base", now.as_str(), "--out"];
+    place.bad(&["align", "recipe.toml", "--out", "run"], &expected);
+    // A recipe that names its base takes no other.
+    let named = short.replacen("path = \"base\"", &format!("path = \"base\"\nsha256 = \"{was}\""), 1);
+    fs::write(place.path("named.toml"), named).unwrap();
+    place.bad(&["align", "named.toml", "--out", "named"], &["base.sha256", &was, &now]);
+    place.good(&["align", "recipe.toml", "--out", "other"]);
+}
+
+#[test]
+fn a_stage_without_any_score_stops_and_says_why() {
+    let place = Workplace::new();
+    // Shorter than a window of the embedding: it can judge none of them.
+    fs::write(place.path("short.toml"), RECIPE.replacen("batch = 4", "batch = 4\nclip_seconds = 0.8", 1)).unwrap();
+    let expected = ["guard `unscorable`", "no clip could be scored", "one window", "3 measurements", "hint: a judge"];
+    for _ in 0..2 {
+        place.bad(&["align", "short.toml", "--out", "run"], &expected);
+    }
+    assert!(!place.path("run/bundle").exists());
+}
+
+#[test]
 fn clips_do_not_depend_on_batch_or_threads() {
     let place = Workplace::new();
     let clips = |name: &str, extra: &[&str]| {

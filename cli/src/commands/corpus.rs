@@ -1,6 +1,10 @@
 //! `musicrl corpus`.
 
-use std::{ops::ControlFlow, path::PathBuf, sync::atomic::Ordering};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
 
 use clap::{Args, Subcommand};
 use musicrl_pipeline::{
@@ -97,6 +101,17 @@ pub fn run(context: &Context, command: Command) -> Result<Report, Failure> {
         Command::Import(flags) => import_folder(context, &flags),
         Command::Show { dir } => show(&Corpus::open(dir)?),
     }
+}
+
+/// A corpus that models of this sample rate hear; for one of another rate the hint is to make it anew `or` so.
+pub fn open_at(dir: &Path, sample_rate_hz: u32, or: &str) -> Result<Corpus, Failure> {
+    let corpus = Corpus::open(dir)?;
+    if corpus.sample_rate_hz() == sample_rate_hz {
+        return Ok(corpus);
+    }
+    let message =
+        format!("{} is at {} Hz, the model hears {sample_rate_hz} Hz", dir.display(), corpus.sample_rate_hz());
+    Err(Failure::usage(message).hint(format!("make the corpus at the model's rate, or {or}")))
 }
 
 fn etudes(context: &Context, flags: &EtudesFlags) -> Result<Report, Failure> {

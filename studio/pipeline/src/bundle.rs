@@ -133,6 +133,17 @@ impl Bundle {
         self.manifest.parts.get(name).map(|part| part.sha256.as_str())
     }
 
+    /// The hash of all that the bundle makes music with: clip length, and each part's name, settings and SHA-256. How it
+    /// came to be is no part of it.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let mut text = format!("bundle 1, clips of {} s\n", self.clip_seconds());
+        for (name, part) in &self.manifest.parts {
+            text += &format!("{name} {} {}\n", part.sha256, part.config);
+        }
+        sha256_hex(text.as_bytes())
+    }
+
     /// Size of all weight files.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
@@ -318,6 +329,26 @@ mod tests {
             ParamTable::collect(&module).to_safetensors(Storage::F32).unwrap(),
             bundle.weights["codec.safetensors"]
         );
+    }
+
+    #[test]
+    fn the_identity_changes_with_whatever_changes_the_music() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = saved(dir.path());
+        let identity = bundle.identity();
+        let mut other = Bundle::open(dir.path()).unwrap();
+        other.push_provenance("a line for people".into());
+        assert_eq!(other.identity(), identity);
+        other.set_clip_seconds(3.0);
+        assert_ne!(other.identity(), identity);
+        let set = |width: u32, outputs: usize, name: &str| {
+            let mut other = bundle.clone();
+            let module = LinearConfig::new(3, outputs).init(&Device::flex());
+            other.set(name, &serde_json::json!({"width": width}), &module, Storage::F32).unwrap();
+            other.identity()
+        };
+        let changed = [set(3, 5, part::CODEC), set(4, 2, part::CODEC), set(3, 2, part::FINE)];
+        assert!(changed.iter().all(|other| *other != identity));
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub enum Error {
     },
     /// A guard stopped the training.
     Guard {
-        /// The guard, as recipes name it.
+        /// The guard: its key in recipes, or the metric that it watches.
         guard: &'static str,
         /// What it saw and what it allows.
         reason: String,

@@ -23,8 +23,9 @@ pub struct CodecRow {
     pub bits_per_second: f64,
     /// Multi-resolution log-mel distance in nats: lower is nearer.
     pub log_mel_distance: f64,
-    /// Scale-invariant signal-to-distortion ratio in dB over clips that are not silent: higher is nearer.
-    pub si_sdr_db: f64,
+    /// Scale-invariant signal-to-distortion ratio in dB over clips that are not silent: higher is nearer. `None` when
+    /// all are.
+    pub si_sdr_db: Option<f64>,
 }
 
 /// How one quantiser level is used on the same clips.
@@ -71,8 +72,9 @@ impl fmt::Display for CodecReport {
         writeln!(f, "codec  levels   bit/s  log-mel (nats)  SI-SDR (dB)")?;
         for row in &self.rows {
             let levels = if row.levels == 0 { "-".to_string() } else { row.levels.to_string() };
-            let (bits, mel, ratio) = (row.bits_per_second, row.log_mel_distance, row.si_sdr_db);
-            writeln!(f, "{:<5}  {levels:>6}  {bits:>6.0}  {mel:>14.4}  {ratio:>11.2}", row.codec)?;
+            let ratio = row.si_sdr_db.map_or("-".to_string(), |ratio| format!("{ratio:.2}"));
+            let (bits, mel) = (row.bits_per_second, row.log_mel_distance);
+            writeln!(f, "{:<5}  {levels:>6}  {bits:>6.0}  {mel:>14.4}  {ratio:>11}", row.codec)?;
         }
         for row in &self.levels {
             writeln!(
@@ -111,7 +113,7 @@ impl Sums {
             levels,
             bits_per_second,
             log_mel_distance: self.log_mel / clips as f64,
-            si_sdr_db: self.si_sdr / self.audible.max(1) as f64,
+            si_sdr_db: (self.audible > 0).then(|| self.si_sdr / self.audible as f64),
         }
     }
 }
@@ -121,11 +123,15 @@ fn codec_error(error: musicrl_codec::Error) -> Error {
 }
 
 /// Encodes and decodes `clips` (mono, at the codec's rate, of any length) with 1, 2, ... all levels, and with Opus at
-/// the codec's full bit rate or the lowest that Opus has.
+/// the codec's full bit rate or the lowest that Opus has. `progress` is told the clips done and their number.
 ///
 /// # Errors
-/// When there is no clip, one has no sample, or a sample is not finite.
-pub fn evaluate_codec(codec: &NeuralCodec, clips: &[Vec<f32>]) -> Result<CodecReport> {
+/// When there is no clip, one has no sample, or a sample is not finite; whatever `progress` says.
+pub fn evaluate_codec(
+    codec: &NeuralCodec,
+    clips: &[Vec<f32>],
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+) -> Result<CodecReport> {
     let (config, all) = (codec.config(), codec.levels());
     let rate = config.sample_rate_hz;
     if clips.is_empty() {
@@ -137,7 +143,8 @@ pub fn evaluate_codec(codec: &NeuralCodec, clips: &[Vec<f32>]) -> Result<CodecRe
     let mut ours: Vec<Sums> = (0..all).map(|_| Sums::default()).collect();
     let (mut opus, mut opus_bits, mut samples) = (Sums::default(), 0.0, 0);
     let mut counts = vec![vec![0_u64; config.quantiser.entries]; all];
-    for clip in clips {
+    for (done, clip) in clips.iter().enumerate() {
+        progress(done, clips.len())?;
         let codes = codec.encode_track(clip)?;
         for (position, id) in codes.ids.iter().enumerate() {
             if let Some(count) = counts[position % all].get_mut(*id as usize) {
@@ -154,6 +161,7 @@ pub fn evaluate_codec(codec: &NeuralCodec, clips: &[Vec<f32>]) -> Result<CodecRe
         opus_bits += heard.bitrate_bps * clip.len() as f64;
         samples += clip.len();
     }
+    progress(clips.len(), clips.len())?;
     let mut rows: Vec<CodecRow> = ours
         .iter()
         .enumerate()
@@ -186,7 +194,14 @@ mod tests {
     fn a_report_has_every_level_and_opus() {
         let codec = CodecConfig::base().init(&Device::flex(), Key::new(1, Purpose::Init)).unwrap();
         let tone = |pitch: f64| (0..9_000).map(|n| (0.2 * (pitch * f64::from(n)).sin()) as f32).collect::<Vec<f32>>();
-        let report = evaluate_codec(&codec, &[tone(0.1), vec![0.0; 3_000], tone(0.3)]).unwrap();
+        let mut seen = Vec::new();
+        let clips = [tone(0.1), vec![0.0; 3_000], tone(0.3)];
+        let report = evaluate_codec(&codec, &clips, &mut |done, total| {
+            seen.push((done, total));
+            Ok(())
+        });
+        let report = report.unwrap();
+        assert_eq!(seen, [(0, 3), (1, 3), (2, 3), (3, 3)]);
         assert_eq!(report.rows.len(), 9);
         assert_eq!(report.ours().unwrap().levels, 8);
         assert_eq!(report.ours().unwrap().bits_per_second, 1_600.0);
@@ -194,7 +209,8 @@ mod tests {
         let opus = report.opus().unwrap();
         // A fresh codec knows nothing; Opus does.
         assert!(opus.log_mel_distance < report.ours().unwrap().log_mel_distance);
-        assert!(report.rows.iter().all(|row| row.log_mel_distance.is_finite() && row.si_sdr_db.is_finite()));
+        assert!(report.rows.iter().all(|row| row.log_mel_distance.is_finite()));
+        assert!(report.rows.iter().all(|row| row.si_sdr_db.is_some_and(f64::is_finite)));
         assert_eq!(report.levels.len(), 8);
         let text = report.to_string();
         assert_eq!(text.lines().count(), 2 + 9 + 8);
@@ -210,8 +226,19 @@ mod tests {
     #[test]
     fn bad_clips_are_refused() {
         let codec = CodecConfig::base().init(&Device::flex(), Key::new(1, Purpose::Init)).unwrap();
-        assert!(matches!(evaluate_codec(&codec, &[]), Err(Error::Config { .. })));
-        assert!(evaluate_codec(&codec, &[vec![]]).is_err());
-        assert!(evaluate_codec(&codec, &[vec![f32::NAN; 700]]).is_err());
+        let evaluate = |clips: &[Vec<f32>]| evaluate_codec(&codec, clips, &mut |_, _| Ok(()));
+        assert!(matches!(evaluate(&[]), Err(Error::Config { .. })));
+        assert!(evaluate(&[vec![]]).is_err());
+        assert!(evaluate(&[vec![f32::NAN; 700]]).is_err());
+        let stopped = evaluate_codec(&codec, &[vec![0.1; 700]], &mut |_, _| Err(Error::Interrupted));
+        assert!(matches!(stopped, Err(Error::Interrupted)));
+    }
+
+    #[test]
+    fn silence_alone_has_no_ratio() {
+        let codec = CodecConfig::base().init(&Device::flex(), Key::new(1, Purpose::Init)).unwrap();
+        let report = evaluate_codec(&codec, &[vec![0.0; 700]], &mut |_, _| Ok(())).unwrap();
+        assert!(report.rows.iter().all(|row| row.si_sdr_db.is_none()));
+        assert!(report.to_string().contains(" -\n"));
     }
 }

@@ -18,7 +18,8 @@ pub struct GuardsConfig {
     pub entropy_floor_fraction: f64,
     /// Steps with a gradient that is not finite, all together, that are skipped before the stage stops.
     pub max_skipped: u64,
-    /// Measurements in a row beyond a limit before a guard stops: one noisy batch is not the end.
+    /// Measurements in a row beyond a limit, or batches in a row without a clip that can be scored, before a guard
+    /// stops: one noisy batch is not the end.
     pub patience: u32,
 }
 
@@ -177,6 +178,27 @@ impl EntropyFloor {
     }
 }
 
+/// Stops when no clip of a batch can be scored, batch after batch: such steps change nothing, so that the stage would
+/// run to its end without having learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unscorable {
+    patience: Patience,
+}
+
+impl Unscorable {
+    /// Allows `patience - 1` such batches in a row.
+    #[must_use]
+    pub fn new(patience: u32) -> Self {
+        Self { patience: Patience::new(patience) }
+    }
+
+    /// Takes how many clips of a batch were scored, and who could not score the first of the others and why.
+    pub fn observe(&mut self, scored: usize, first: Option<&str>) -> Verdict {
+        let first = first.filter(|_| scored == 0);
+        self.patience.observe(first.map(|first| format!("no clip could be scored, the first by {first}")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,6 +233,18 @@ mod tests {
         assert_eq!(guard.observe(2.8), Verdict::Go);
         assert!(matches!(guard.observe(2.79), Verdict::Stop(_)));
         assert_eq!(EntropyFloor::new(4.0, 0.0, 1).observe(0.0), Verdict::Go, "no floor");
+    }
+
+    #[test]
+    fn only_batches_without_any_score_are_counted_and_the_first_reason_is_named() {
+        let mut guard = Unscorable::new(2);
+        assert_eq!(guard.observe(3, Some("judge: silence")), Verdict::Go, "one clip is enough");
+        assert_eq!(guard.observe(4, None), Verdict::Go);
+        assert!(matches!(guard.observe(0, Some("judge: silence")), Verdict::Warn(_)));
+        assert_eq!(guard.observe(1, Some("judge: silence")), Verdict::Go, "the row is broken");
+        assert!(matches!(guard.observe(0, Some("judge: silence")), Verdict::Warn(_)));
+        let Verdict::Stop(reason) = guard.observe(0, Some("judge: noise")) else { panic!("the second must stop") };
+        assert!(reason.contains("the first by judge: noise") && reason.contains("2 measurements"), "{reason}");
     }
 
     #[test]

@@ -46,8 +46,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
 
 /// The beginnings of held-out clips, spread over all of them.
 fn held_out(corpus: &Corpus, samples: usize) -> Result<Vec<Vec<f32>>, Failure> {
-    let clips = corpus.split(Split::HeldOut);
-    let count = clips.len().min(HELD_OUT_PIECES);
-    let pieces = (0..count).map(|i| corpus.crop(clips[i * clips.len() / count], 0, samples));
+    let clips = corpus.spread(Split::HeldOut, HELD_OUT_PIECES);
+    let pieces = clips.into_iter().map(|clip| corpus.crop(clip, 0, samples));
     Ok(pieces.collect::<Result<_, _>>()?)
 }

@@ -22,7 +22,12 @@ use musicrl_pipeline::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::Context;
-use crate::{commands::drive, failure::Failure, report::Report, words};
+use crate::{
+    commands::{corpus::open_at, drive},
+    failure::Failure,
+    report::Report,
+    words,
+};
 
 /// The parts that can be trained.
 #[derive(Debug, Subcommand)]
@@ -120,16 +125,7 @@ impl Flags {
 
     /// The corpus, which must be at the model's sample rate.
     fn corpus(&self, sample_rate_hz: u32) -> Result<Corpus, Failure> {
-        let corpus = Corpus::open(&self.corpus)?;
-        if corpus.sample_rate_hz() == sample_rate_hz {
-            return Ok(corpus);
-        }
-        let message = format!(
-            "{} is at {} Hz, the model hears {sample_rate_hz} Hz",
-            self.corpus.display(),
-            corpus.sample_rate_hz()
-        );
-        Err(Failure::usage(message).hint("make the corpus at the model's rate, or take another --preset"))
+        open_at(&self.corpus, sample_rate_hz, "take another --preset")
     }
 
     /// The bundle that is there, or a new one.

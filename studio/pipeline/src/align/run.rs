@@ -1,6 +1,7 @@
 //! A whole recipe: stage after stage, each with its own run directory, and the aligned bundle at the end.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -14,10 +15,10 @@ use super::{
     stage::{Stage, StageParts, policy_of_checkpoint},
 };
 use crate::{
-    Result,
+    Error, Result,
     bundle::{Bundle, part},
     music::{Music, load_policy},
-    recipe::{AlignRecipe, Choose, Reference, StageConfig},
+    recipe::{AlignRecipe, BaseConfig, Choose, Reference, StageConfig},
     run::{DrivePlan, End, Observer, Outcome, RunDir, Versions, drive},
 };
 
@@ -61,13 +62,16 @@ pub struct AlignOutcome {
 /// Runs the stages of `recipe` from `base`, taking up what `context.run` already has.
 ///
 /// # Errors
-/// Those of the stages; the last good checkpoint stays.
+/// [`Error::File`] when the run there began from another base or recipe; those of the stages; the last good checkpoint
+/// stays.
 pub fn align(
     recipe: &AlignRecipe,
     base: &Bundle,
     context: &AlignContext,
     observer: &mut dyn Observer,
 ) -> Result<AlignOutcome> {
+    let recipe = &recipe.clone().from_base(&base.identity())?;
+    refuse_other_base(&context.run, &recipe.base)?;
     let text = recipe.to_toml()?;
     let root = RunDir::create_or_open(&context.run, &text, &context.versions)?;
     let device = context.device.clone().inner();
@@ -107,6 +111,20 @@ pub fn align(
     let folder = root.path().join("bundle");
     save_aligned(base, &policy, recipe, &folder)?;
     Ok(AlignOutcome { stages, bundle: Some(folder), policy })
+}
+
+/// A run that is there must have begun from this base. [`RunDir::create_or_open`] would refuse another one too, as a line
+/// of the recipe that differs; this says what the line means.
+fn refuse_other_base(run: &Path, base: &BaseConfig) -> Result<()> {
+    let path = run.join("recipe.toml");
+    let there = fs::read_to_string(&path).ok().and_then(|text| toml::from_str::<AlignRecipe>(&text).ok());
+    let Some(there) = there.filter(|there| there.base.sha256 != base.sha256) else { return Ok(()) };
+    let name = |base: &BaseConfig| match &base.sha256 {
+        Some(sha256) => format!("{}, SHA-256 {sha256}", base.path.display()),
+        None => format!("{}, without a hash", base.path.display()),
+    };
+    let expected = format!("the base that this run began from ({})", name(&there.base));
+    Err(Error::File { path, expected, got: format!("another base ({})", name(base)) })
 }
 
 fn plan(config: &StageConfig, interrupt: Option<Arc<AtomicBool>>) -> DrivePlan {

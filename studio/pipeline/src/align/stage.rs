@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    guards::{EntropyFloor, KlBudget, SkippedSteps, Verdict},
+    guards::{EntropyFloor, KlBudget, SkippedSteps, Unscorable, Verdict},
     music::Music,
     optim::AdamW,
     recipe::{Baseline, StageConfig},
@@ -65,6 +65,7 @@ pub struct Stage<'a> {
 struct Progress {
     controller: KlController,
     skipped: SkippedSteps,
+    unscorable: Unscorable,
     kl_budget: Option<KlBudget>,
     entropy_floor: Option<EntropyFloor>,
     /// The reference's mean token entropy on the held-out captions; the floor is a share of it.
@@ -126,6 +127,7 @@ impl<'a> Stage<'a> {
         let progress = Progress {
             controller: config.kl.control()?.init()?,
             skipped: SkippedSteps::new(guards.max_skipped),
+            unscorable: Unscorable::new(guards.patience),
             kl_budget: guards.kl_budget.map(|budget| KlBudget::new(budget, guards.patience)),
             entropy_floor: None,
             base_entropy: 0.0,
@@ -206,9 +208,13 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn watch(&mut self, metrics: &Metrics) -> Result<()> {
+    /// `scored` clips have a total; `unscorable` says why the others have none.
+    fn watch(&mut self, metrics: &Metrics, scored: usize, unscorable: &[&str]) -> Result<()> {
         let skipped = metrics.get("skipped").unwrap_or(0.0) > 0.0;
-        let mut verdicts = vec![("max_skipped", self.progress.skipped.observe(skipped))];
+        let mut verdicts = vec![
+            ("unscorable", self.progress.unscorable.observe(scored, unscorable.first().copied())),
+            ("max_skipped", self.progress.skipped.observe(skipped)),
+        ];
         if let (Some(guard), Some(kl)) = (&mut self.progress.kl_budget, metrics.get("kl")) {
             verdicts.push(("kl_budget", guard.observe(kl)));
         }
@@ -255,7 +261,9 @@ impl Training for Stage<'_> {
             })
             .collect();
         metrics.push("unscorable", reasons.len() as f64);
-        if let Some(reason) = reasons.first() {
+        // Where none could be, the guard says so.
+        let scored = verdicts.total.len() - reasons.len();
+        if let Some(reason) = reasons.first().filter(|_| scored > 0) {
             self.warnings.push(format!("{} clips could not be scored, the first by {reason}", reasons.len()));
         }
         metrics.push("distinct", distinct_share(&played.tokens));
@@ -273,7 +281,7 @@ impl Training for Stage<'_> {
         if let Some(kl) = metrics.get("kl") {
             self.progress.controller.update(kl)?;
         }
-        self.watch(&metrics)?;
+        self.watch(&metrics, scored, &reasons)?;
         Ok(metrics)
     }
 

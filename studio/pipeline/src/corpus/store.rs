@@ -194,6 +194,13 @@ impl Corpus {
         (0..self.clips.len()).filter(|&clip| self.clips[clip].split == split).collect()
     }
 
+    /// At most `most` of one part's clips, spread evenly over them, ascending.
+    #[must_use]
+    pub fn spread(&self, split: Split, most: usize) -> Vec<usize> {
+        let clips = self.split(split);
+        spread(clips.len(), most).map(|index| clips[index]).collect()
+    }
+
     /// Length of a clip in samples; 0 for an index that is not there.
     #[must_use]
     pub fn samples(&self, clip: usize) -> usize {
@@ -239,6 +246,12 @@ impl Corpus {
     pub fn audio(&self, clip: usize) -> Result<Vec<f32>> {
         self.crop(clip, 0, self.samples(clip))
     }
+}
+
+/// At most `most` indices below `len`, spread evenly.
+pub(crate) fn spread(len: usize, most: usize) -> impl Iterator<Item = usize> {
+    let count = len.min(most);
+    (0..count).map(move |index| index * len / count)
 }
 
 /// Reads and checks `corpus.json`.
@@ -374,6 +387,17 @@ mod tests {
         assert_eq!(tail[10..], [0.0; 10]);
         assert_eq!(corpus.crop(0, 9000, 3).unwrap(), [0.0; 3]);
         assert!(corpus.crop(3, 0, 1).is_err());
+    }
+
+    #[test]
+    fn a_few_clips_stand_for_all() {
+        let temp = tempfile::tempdir().unwrap();
+        let corpus = write(&temp.path().join("corpus"));
+        assert_eq!(corpus.spread(Split::Train, 9), [0, 2]);
+        assert_eq!(corpus.spread(Split::Train, 1), [0]);
+        assert!(corpus.spread(Split::HeldOut, 0).is_empty());
+        assert_eq!(spread(10, 4).collect::<Vec<_>>(), [0, 2, 5, 7]);
+        assert_eq!(spread(0, 4).count(), 0);
     }
 
     #[test]

@@ -16,6 +16,10 @@ pub const EMBEDDED: &str = "embedded";
 pub struct BaseConfig {
     /// A bundle's folder, relative to the recipe, or "embedded".
     pub path: PathBuf,
+    /// The bundle's [`identity`](crate::bundle::Bundle::identity). A run writes it into its own recipe; where a recipe
+    /// has it, no other bundle will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// A recipe: the base, the captions, and stages that follow one another.
@@ -112,6 +116,19 @@ impl AlignRecipe {
         Ok(self)
     }
 
+    /// The recipe with the identity of the base that it starts from written down.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it already asks for another one.
+    pub fn from_base(mut self, identity: &str) -> Result<Self> {
+        if let Some(wanted) = self.base.sha256.as_deref().filter(|wanted| *wanted != identity) {
+            let expected = format!("{identity}, the identity of {}", self.base.path.display());
+            return Err(Error::config("base.sha256", expected, wanted));
+        }
+        self.base.sha256 = Some(identity.to_string());
+        Ok(self)
+    }
+
     /// The recipe as TOML, nothing left to a default.
     ///
     /// # Errors
@@ -165,6 +182,17 @@ beta1 = 0.5
         }
         assert_eq!(read(&text).unwrap(), recipe);
         assert_eq!(read(&text).unwrap().to_toml().unwrap(), text);
+    }
+
+    #[test]
+    fn a_recipe_keeps_to_the_base_that_it_names() {
+        let recipe = read(RECIPE).unwrap().from_base("0a").unwrap();
+        let text = recipe.to_toml().unwrap();
+        assert!(text.contains("sha256 = \"0a\""), "{text}");
+        let again = read(&text).unwrap();
+        assert_eq!(again.clone().from_base("0a").unwrap(), recipe);
+        let error = again.from_base("0b").unwrap_err().to_string();
+        assert!(error.contains("base.sha256") && error.contains("0a") && error.contains("0b"), "{error}");
     }
 
     #[test]

@@ -24,6 +24,7 @@ use musicrl_rewards::{TextAudioConfig, TextAudioModel, contrastive::Positives, f
 
 use crate::{
     Error, Result,
+    corpus::spread,
     optim::AdamW,
     training::{Files, Metrics, Training},
 };
@@ -216,12 +217,6 @@ impl HeldOut {
     fn cosines(&self) -> Vec<f32> {
         floats(self.audio.clone().matmul(self.text.clone().transpose()))
     }
-}
-
-/// At most `most` indices below `len`, evenly spread.
-fn spread(len: usize, most: usize) -> Vec<usize> {
-    let count = len.min(most);
-    (0..count).map(|index| index * len / count).collect()
 }
 
 fn floats(tensor: Tensor<2>) -> Vec<f32> {

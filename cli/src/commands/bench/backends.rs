@@ -1,9 +1,8 @@
-//! `musicrl bench`: the backends side by side on the work that training is made of.
+//! `musicrl bench` by itself: the backends side by side on the work that training is made of.
 
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
-use clap::Args;
 use musicrl_core::{
     nn::{Attention, FeedForward, TransformerConfig},
     params::reinitialise,
@@ -11,22 +10,11 @@ use musicrl_core::{
 };
 use serde_json::json;
 
-use super::Context;
-use crate::{backend::Backend, failure::Failure, report::Report};
+use crate::{backend::Backend, commands::Context, failure::Failure, report::Report};
 
-/// Flags of `bench`.
-#[derive(Debug, Args)]
-pub struct Flags {
-    /// Seconds to measure each piece of work
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
-}
-
-/// Measures every backend that is built in and usable. Ratios are against `--backend`.
-pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
-    if !(flags.seconds > 0.0 && flags.seconds <= 600.0) {
-        return Err(Failure::usage("--seconds must be above 0 and at most 600"));
-    }
+/// Measures every backend that is built in and usable, `seconds` for each piece of work. Ratios are against
+/// `--backend`.
+pub fn run(context: &Context, seconds: f64) -> Result<Report, Failure> {
     // The peer must be there; the others are measured where they are.
     context.backend.device()?;
     let mut backends: Vec<Backend> = Backend::ALL.into_iter().filter(|backend| backend.is_built_in()).collect();
@@ -38,14 +26,14 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
         // A backend that lacks something at run time is left out; `doctor` says why.
         let Ok(device) = backend.device() else { continue };
         let works: [(&str, f64); 2] = [
-            ("product of [1024, 1024] and same", product_seconds(&device, flags.seconds)?),
-            ("transformer, forward and backward", transformer_seconds(&device, flags.seconds)?),
+            ("product of [1024, 1024] and same", product_seconds(&device, seconds)?),
+            ("transformer, forward and backward", transformer_seconds(&device, seconds)?),
         ];
-        for ((work, seconds), peer) in works.into_iter().zip(&mut peers) {
-            let ratio = seconds / *peer.get_or_insert(seconds);
-            let line = format!("{:<12}{work:<34}{:>12.2}{ratio:>8.2}", backend.name(), 1e3 * seconds);
+        for ((work, median), peer) in works.into_iter().zip(&mut peers) {
+            let ratio = median / *peer.get_or_insert(median);
+            let line = format!("{:<12}{work:<34}{:>12.2}{ratio:>8.2}", backend.name(), 1e3 * median);
             report = report.line(line);
-            rows.push(json!({ "backend": backend.name(), "work": work, "seconds": seconds, "ratio": ratio }));
+            rows.push(json!({ "backend": backend.name(), "work": work, "seconds": median, "ratio": ratio }));
         }
     }
     Ok(report.value("measurements", rows).value("peer", context.backend.name()))
