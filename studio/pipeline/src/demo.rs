@@ -44,7 +44,7 @@ pub struct DemoSettings {
 
 impl Default for DemoSettings {
     fn default() -> Self {
-        Self { captions: 64, clips_per_caption: 6, wavs: 8 }
+        Self { captions: 64, clips_per_caption: 8, wavs: 8 }
     }
 }
 
