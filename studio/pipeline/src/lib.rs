@@ -9,6 +9,7 @@ pub mod embedded;
 mod error;
 pub mod estimate;
 pub mod evaluate_codec;
+pub mod figure;
 pub mod generate;
 pub mod guards;
 pub mod music;
