@@ -3,6 +3,7 @@
 //! - [`Svg`]: the document; escapes all text and writes no number that is not finite.
 //! - [`Axis`], [`Series`], [`Trend`], [`Panel`]: numbers to coordinates, and what is drawn from them.
 //! - [`Spectrogram`]: sound as an embedded picture.
+//! - [`demo`]: the figure that `musicrl demo` leaves in its run folder.
 //!
 //! Only measured numbers are drawn. What is missing (not finite, or too large to draw, see [`is_drawable`]) is left out.
 //! The same input gives the same bytes.
@@ -24,6 +25,7 @@
 
 mod axis;
 mod colours;
+pub mod demo;
 mod panel;
 mod png;
 mod series;
