@@ -9,7 +9,7 @@ use clap::Args;
 use musicrl_core::stats::Interval;
 use musicrl_pipeline::{
     align::judges::REWARDS,
-    demo::{DemoReport, DemoSettings, RECIPE, demo},
+    demo::{DemoReport, DemoSettings, FIGURE, RECIPE, demo},
     recipe::AlignRecipe,
 };
 
@@ -86,6 +86,7 @@ fn in_words(report: &DemoReport, out: &Path, seconds: f64) -> Report {
             100.0 * report.entropy_share,
             words::duration(seconds)
         ),
+        format!("figure: {}", out.join(FIGURE).display()),
         format!("clips: {} and {}", out.join("before").display(), out.join("after").display()),
     ];
     let mut printed = Report::new();
@@ -97,5 +98,6 @@ fn in_words(report: &DemoReport, out: &Path, seconds: f64) -> Report {
         .value("demo", report)
         .value("seconds", seconds)
         .value("out", out.display().to_string())
+        .value("figure", out.join(FIGURE).display().to_string())
         .next(format!("musicrl generate --bundle {} \"a fast bright marimba piece with drums\"", words::shell(&bundle)))
 }

@@ -22,6 +22,7 @@ use crate::{
         run::{AlignContext, AlignOutcome, align},
     },
     bundle::Bundle,
+    figure::demo::{ClipPair, DemoFigure, Heard, StageCurve},
     generate::slug,
     music::{Music, load_policy},
     recipe::AlignRecipe,
@@ -30,6 +31,9 @@ use crate::{
 
 /// The recipe that the demo runs.
 pub const RECIPE: &str = include_str!("../../../recipes/demo.toml");
+
+/// Name of the figure in the run folder.
+pub const FIGURE: &str = "demo.svg";
 
 /// What is measured and written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +44,13 @@ pub struct DemoSettings {
     pub clips_per_caption: usize,
     /// Captions whose clips are written as WAV, before and after.
     pub wavs: usize,
+    /// Captions whose clips the figure shows, before and after.
+    pub pictures: usize,
 }
 
 impl Default for DemoSettings {
     fn default() -> Self {
-        Self { captions: 64, clips_per_caption: 8, wavs: 8 }
+        Self { captions: 64, clips_per_caption: 8, wavs: 8, pictures: 3 }
     }
 }
 
@@ -88,7 +94,7 @@ pub struct DemoReport {
 
 /// Aligns `base` by `recipe` and measures both systems on held-out captions with the same random numbers.
 ///
-/// Writes `demo.json`, and `before/` and `after/` with the same captions. `None` when the user interrupted.
+/// Writes `demo.json`, `demo.svg`, and `before/` and `after/` with the same captions. `None` when the user interrupted.
 ///
 /// # Errors
 /// Those of the alignment and of the files.
@@ -132,6 +138,7 @@ pub fn demo(
         write_clips(&context.run.join(name), &held_out, rounds, settings.wavs, music.sample_rate_hz())?;
     }
 
+    let clips = clip_pairs(&held_out, &before, &after, settings.pictures);
     let (sides, pairs) = (scores(&before), scores(&after));
     let differences: Vec<(usize, f64)> = sides
         .iter()
@@ -155,12 +162,41 @@ pub fn demo(
     let json = serde_json::to_string_pretty(&report)
         .map_err(|error| Error::config("demo.json", "numbers that JSON can hold", error))?;
     fs::write(&path, json + "\n").map_err(Error::io("write", &path))?;
+    let ended = recipe.stage.iter().zip(&outcome.stages);
+    let figure = DemoFigure {
+        report: &report,
+        stages: ended
+            .map(|(stage, ended)| StageCurve::read(&context.run, stage, ended.chosen_step))
+            .collect::<Result<_>>()?,
+        backend: &context.versions.backend,
+        clips,
+        sample_rate_hz: music.sample_rate_hz(),
+    };
+    let path = context.run.join(FIGURE);
+    fs::write(&path, figure.svg()?).map_err(Error::io("write", &path))?;
     Ok(Some((report, outcome)))
 }
 
 /// Caption and score of every clip, round after round.
 fn scores(rounds: &[Measurement]) -> Vec<(usize, Option<f64>)> {
     rounds.iter().flat_map(|round| round.verdicts.total.iter().map(Score::value).enumerate()).collect()
+}
+
+/// The first clip of each of the first captions, before and after.
+fn clip_pairs<'a>(
+    captions: &[&'a str],
+    before: &'a [Measurement],
+    after: &'a [Measurement],
+    count: usize,
+) -> Vec<ClipPair<'a>> {
+    let (Some(before), Some(after)) = (before.first(), after.first()) else { return Vec::new() };
+    let heard = |round: &'a Measurement, at: usize| Heard {
+        samples: round.played.audio.get(at).map_or(&[], Vec::as_slice),
+        score: round.verdicts.total.get(at).and_then(Score::value),
+    };
+    let pair =
+        |(at, caption): (usize, &&'a str)| ClipPair { caption, before: heard(before, at), after: heard(after, at) };
+    captions.iter().take(count).enumerate().map(pair).collect()
 }
 
 fn interval(values: &[(usize, f64)], seed: u64) -> Result<Interval> {
