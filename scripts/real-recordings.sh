@@ -29,11 +29,11 @@ train() {
 }
 
 [ -d "$work/corpus" ] || part import "$musicrl" corpus import "$recordings" "$work/corpus" --segment-seconds 20
-train codec --steps "${CODEC_STEPS:-1500}"
-train semantic
-train text-audio
-train policy
-train fine
+train codec --steps 1000
+train semantic --steps 600
+train text-audio --steps 600
+train policy --steps 700
+train fine --steps 600
 part "codec beside Opus" "$musicrl" bench codec --bundle "$work/bundle" --corpus "$work/corpus"
 part "fine stage" "$musicrl" bench fine --bundle "$work/bundle" --corpus "$work/corpus"
 
@@ -49,13 +49,16 @@ path = "corpus"
 
 [[stage]]
 name = "text-adherence"
-steps = 40
+steps = 60
 batch = 16
 clips_per_caption = 4
 baseline = "leave_one_out"
 whiten = true
+trainable = ["trunk.start_embedding", "trunk.condition_projection"]
 kl = { alpha = 0.003, rule = "budget", budget = 50.0 }
 rewards = [{ name = "text_adherence", weight = 1.0 }]
+policy_optimiser = { learning_rate = 1.5e-3, warmup_steps = 3, decay_steps = 60, weight_decay = 0.0 }
+evaluation = { every = 20, clips = 32, samples = 4 }
 RECIPE
 part align "$musicrl" align "$work/align.toml" --out "$work/aligned"
 part generate "$musicrl" generate --bundle "$work/aligned/bundle" --out "$work/clips" "a battle theme" "a sad melody"
