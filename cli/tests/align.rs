@@ -226,6 +226,30 @@ fn a_stage_without_any_score_stops_and_says_why() {
 }
 
 #[test]
+fn the_gradient_of_a_recipe_is_measured_and_nothing_is_learned() {
+    let place = Workplace::new();
+    let measure = |threads: &str| {
+        place.good(&["--json", "--threads", threads, "bench", "gradient", "recipe.toml", "--batches", "3"])
+    };
+    let text = measure("1");
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&report["batches"], &report["clips"]), (&3.into(), &4.into()));
+    let rows = report["rows"].as_array().unwrap();
+    let number = |row: &serde_json::Value, key: &str| row[key].as_f64().unwrap();
+    assert_eq!(rows[0]["group"], "all");
+    let sum = |key: &str| rows[1..].iter().map(|row| number(row, key)).sum::<f64>();
+    for key in ["parameters", "power", "signal"] {
+        let all = number(&rows[0], key);
+        assert!((sum(key) - all).abs() <= 1e-6 * all.abs().max(number(&rows[0], "power")), "{key}: {} {all}", sum(key));
+    }
+    assert!(number(&rows[0], "power") > 0.0);
+    // The same numbers on two threads: gradients are summed in the order of the clips.
+    assert_eq!(measure("2"), text);
+    place.bad(&["bench", "gradient", "recipe.toml", "--batches", "1"], &["batches", "at least 2"]);
+    assert!(!place.path("runs").exists());
+}
+
+#[test]
 fn clips_do_not_depend_on_batch_or_threads() {
     let place = Workplace::new();
     let clips = |name: &str, extra: &[&str]| {

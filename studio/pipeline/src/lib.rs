@@ -10,6 +10,7 @@ mod error;
 pub mod estimate;
 pub mod evaluate_codec;
 pub mod evaluate_fine;
+pub mod evaluate_gradient;
 pub mod figure;
 pub mod generate;
 pub mod guards;

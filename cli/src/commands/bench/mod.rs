@@ -3,6 +3,7 @@
 mod backends;
 mod codec;
 mod fine;
+mod gradient;
 mod held_out;
 
 use clap::{Args, Subcommand};
@@ -29,6 +30,8 @@ pub enum Model {
     Codec(HeldOut),
     /// The fine stage, beside the coarse levels without it and all true levels
     Fine(HeldOut),
+    /// The policy gradient: which parameters' share of it stands out of its noise
+    Gradient(gradient::Flags),
 }
 
 /// Measures the backends, or a model.
@@ -39,6 +42,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
             .hint("put --seconds behind it: bench codec --seconds 5")),
         Some(Model::Codec(held_out)) => codec::run(context, held_out),
         Some(Model::Fine(held_out)) => fine::run(context, held_out),
+        Some(Model::Gradient(flags)) => gradient::run(context, flags),
         None => backends::run(context, seconds(flags.seconds.unwrap_or(2.0))?),
     }
 }

@@ -125,6 +125,24 @@ impl Learner {
         Ok(metrics)
     }
 
+    /// The gradient of the policy's loss by the rewards alone (alpha = 0), in [`ParamTable`] order; nothing is learned.
+    ///
+    /// # Errors
+    /// As [`Learner::step`].
+    pub fn reward_gradient(
+        &self,
+        batch: &Judged<'_>,
+        rule: AdvantageRule,
+        sampling: &SamplingConfig,
+    ) -> Result<Vec<f32>> {
+        let parts = self.parts(batch, rule)?;
+        let values = self.values(&parts)?;
+        let advantages = advantages(&parts, values.as_deref(), rule)?;
+        let objective = Objective { alpha: 0.0, normalisation: Normalisation::Clips };
+        let table = ParamTable::collect(&self.policy);
+        Ok(self.policy_gradients(&table, &parts, &advantages, &objective, sampling, batch)?.0)
+    }
+
     fn device(&self) -> Device {
         self.policy.trunk.device()
     }

@@ -8,7 +8,7 @@ use musicrl_core::{
     params::{ParamTable, Storage, freeze_except},
     policy::{HierarchicalPolicy, Policy as _, ValueNetwork},
     random::{Key, Purpose},
-    reward::Score,
+    reward::{Score, SumReport},
     rl::KlController,
 };
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use super::{
     judges::{Judges, mean},
     learn::{AdvantageRule, Judged, Learner},
     measure::{Measurement, measure},
-    play::{PlaySettings, distinct_share, play},
+    play::{PlaySettings, Played, distinct_share, play},
 };
 use crate::{
     Error, Result,
@@ -152,6 +152,38 @@ impl<'a> Stage<'a> {
         measure(&self.policy(), &self.learner.reference, music, judges, captions, &self.settings)
     }
 
+    /// The clips of a step as the policy plays them now, and what the judges say.
+    fn play(&self, step: u64) -> Result<(Played, SumReport)> {
+        let owned = self.captions(step);
+        let captions: Vec<&str> = owned.iter().map(String::as_str).collect();
+        let (music, judges) = (self.parts.music, &self.parts.judges);
+        let first_clip = step * self.config.batch as u64;
+        let played = play(&self.policy(), music, &captions, &self.settings, (step, first_clip), judges.hear_audio())?;
+        let verdicts = played.judge(judges, &captions, music)?;
+        Ok((played, verdicts))
+    }
+
+    fn advantage_rule(&self) -> AdvantageRule {
+        AdvantageRule {
+            baseline: self.config.baseline,
+            clips_per_caption: self.config.clips_per_caption,
+            whiten: self.config.whiten,
+        }
+    }
+
+    /// The gradient that a step's clips give the policy's loss by their rewards alone, in the order of
+    /// [`ParamTable`], and the clips' totals. Nothing is learned.
+    ///
+    /// # Errors
+    /// When a model or a judge fails.
+    pub fn reward_gradient(&self, step: u64) -> Result<(Vec<f32>, Vec<Option<f64>>)> {
+        let (played, verdicts) = self.play(step)?;
+        let totals: Vec<Option<f64>> = verdicts.total.iter().map(Score::value).collect();
+        let batch = Judged { prompt: &played.prompt, tokens: &played.tokens, totals: &totals };
+        let gradient = self.learner.reward_gradient(&batch, self.advantage_rule(), &self.settings.sampling)?;
+        Ok((gradient, totals))
+    }
+
     /// What guards and judges had to say since the last call.
     pub fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
@@ -234,13 +266,7 @@ impl Training for Stage<'_> {
     /// Metrics: `reward` (mean total), `reward_NAME` (mean raw score of each judge), `scaled_NAME`, `unscorable`,
     /// `distinct`, `alpha`, and what [`Learner::step`] reports.
     fn step(&mut self, step: u64) -> Result<Metrics> {
-        let owned = self.captions(step);
-        let captions: Vec<&str> = owned.iter().map(String::as_str).collect();
-        let (music, judges) = (self.parts.music, &self.parts.judges);
-        let first_clip = step * self.config.batch as u64;
-        let played = play(&self.policy(), music, &captions, &self.settings, (step, first_clip), judges.hear_audio())?;
-        let verdicts = played.judge(judges, &captions, music)?;
-
+        let (played, verdicts) = self.play(step)?;
         let mut metrics = Metrics::default();
         if let Some(reward) = mean(&verdicts.total) {
             metrics.push("reward", reward);
@@ -270,11 +296,7 @@ impl Training for Stage<'_> {
         let alpha = self.progress.controller.alpha();
         metrics.push("alpha", alpha);
 
-        let rule = AdvantageRule {
-            baseline: self.config.baseline,
-            clips_per_caption: self.config.clips_per_caption,
-            whiten: self.config.whiten,
-        };
+        let rule = self.advantage_rule();
         let totals: Vec<Option<f64>> = verdicts.total.iter().map(Score::value).collect();
         let batch = Judged { prompt: &played.prompt, tokens: &played.tokens, totals: &totals };
         metrics.0.extend(self.learner.step(&batch, rule, alpha, &self.settings.sampling)?.0);
