@@ -1,4 +1,9 @@
 //! Seeded k-means: the same points, seed and settings give the same centroids on the same backend.
+//!
+//! `musicrl_codec::semantic::kmeans` is another one, and stays so. Here more entries than points are allowed, which small
+//! corpora need; distances come from one product on the device, there one by one in `f32`; empty clusters and the end
+//! have other rules. The centroids are nearly always the same to the last bit, but a near tie is enough to part them
+//! (LOG.md), so one for both would change what some seeds give.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use musicrl_core::random::{Key, Stream};
