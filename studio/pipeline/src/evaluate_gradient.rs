@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, fmt, ops::Range};
 
-use musicrl_core::params::ParamTable;
+use musicrl_core::params::{Entry, ParamTable};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, align::stage::Stage};
@@ -131,7 +131,7 @@ pub fn evaluate_gradient(
     }
     let table = ParamTable::collect(&stage.policy());
     let mut sums = BTreeMap::<String, Sums>::new();
-    let mut all = Sums { ranges: vec![0..table.values().len()], ..Sums::default() };
+    let mut all = Sums { ranges: table.entries().iter().map(Entry::range).collect(), ..Sums::default() };
     for entry in table.entries() {
         sums.entry(group(&entry.name)).or_default().ranges.push(entry.range());
     }
@@ -175,8 +175,7 @@ mod tests {
     #[test]
     fn signal_is_found_in_noise_and_none_where_there_is_none() {
         let mut random = Key::new(3, Purpose::Test).stream();
-        let mut sums =
-            [Sums { ranges: vec![0..50], ..Sums::default() }, Sums { ranges: vec![50..90], ..Sums::default() }];
+        let mut sums = [0..50, 50..90].map(|range| Sums { ranges: Vec::from([range]), ..Sums::default() });
         let mut before = vec![0.0; 90];
         for _ in 0..400 {
             // The first 50 have a true gradient of 0.1 each, |G|^2 = 0.5, in noise of power 50.

@@ -187,7 +187,7 @@ impl Learner {
         objective: &Objective,
         sampling: &SamplingConfig,
         batch: &Judged<'_>,
-    ) -> Result<(Vec<f32>, Vec<(f64, TermSums)>)> {
+    ) -> Result<(Vec<f32>, Vec<PartTerms>)> {
         let counted = batch.totals.iter().flatten().count();
         sum_gradients(&self.policy, table, parts, |policy, index, part| {
             let share = part.counted(batch) as f64 / counted.max(1) as f64;
@@ -300,6 +300,9 @@ impl Hidden {
         (head(&self.conditioned), self.unconditioned.as_ref().map(head))
     }
 }
+
+/// A part's share of the loss, and sums of its terms.
+type PartTerms = (f64, TermSums);
 
 #[derive(Default)]
 struct TermSums {

@@ -82,7 +82,7 @@ impl<S: TokenSource> FineTraining<S> {
         let model = &self.config.model;
         let entry_count = codebooks.first().map_or(0, Vec::len);
         let same = codebooks.iter().all(|codebook| codebook.len() == entry_count);
-        if codebooks.len() != model.quantisers || !same || entry_count % model.entries != 0 {
+        if codebooks.len() != model.quantisers || !same || !entry_count.is_multiple_of(model.entries) {
             let expected = format!("{} codebooks of {} entries", model.quantisers, model.entries);
             let got = format!("{:?} numbers", codebooks.iter().map(Vec::len).collect::<Vec<_>>());
             return Err(Error::config("codebooks", expected, got));
