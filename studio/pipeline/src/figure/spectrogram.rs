@@ -20,7 +20,7 @@ const FLOOR: f64 = 1e-12;
 /// Decibels from the brightest to the darkest colour.
 pub(super) const RANGE_DB: f32 = 70.0;
 
-/// The log-mel spectrogram of one channel: [`BANDS`] bands (HTK mels) over the whole band.
+/// The log-mel spectrogram of one channel: 64 bands (HTK mels) over the whole band.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spectrogram {
     /// Decibels, frame after frame, from the lowest band up.
