@@ -1,12 +1,16 @@
 //! One function a target: it returns, or panics where a promise is broken.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     sync::{Arc, OnceLock},
 };
 
-use burn::{nn::LinearConfig, tensor::Device};
+use burn::{
+    nn::{Linear, LinearConfig},
+    tensor::Device,
+};
 use musicrl_codec::{
     audio::check_sample_rate,
     decode::{Limits, decode_bytes},
@@ -16,13 +20,14 @@ use musicrl_core::{
     tokens::{DelayPattern, Interleave, Streams, Tokens},
 };
 use musicrl_pipeline::{
-    bundle::Bundle,
+    bundle::{Bundle, part, sha256_hex},
     corpus::import::{captions::CaptionTable, wording},
     optim::AdamWConfig,
     recipe::{AlignRecipe, TrainRecipe},
     run::{Checkpoints, SystemDisk},
 };
 use musicrl_rewards::text::TextTokeniserConfig;
+use serde::{Deserialize, Serialize};
 
 /// A target's name and its check.
 pub type Check = (&'static str, fn(&[u8]));
@@ -53,24 +58,42 @@ pub fn audio_file(bytes: &[u8]) {
     }
 }
 
-/// A weight file, a checkpoint's manifest and a bundle's manifest are refused, or are what they say.
+/// A weight file, a checkpoint's manifest and a bundle's manifest are refused, or are what they say. The first byte
+/// chooses which of them the others are.
 pub fn checkpoint(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else { return };
     match kind % 3 {
         0 => weights(bytes),
-        1 => manifest(bytes),
-        _ => {
-            let files = [("manifest.json".to_owned(), bytes.to_vec())].into();
-            if let Ok(bundle) = Bundle::from_files(files, Path::new("fuzz")) {
-                assert_eq!(bundle.weight_bytes(), 0, "no weights were given");
+        1 => {
+            manifest(bytes);
+            if let Some(signed) = signed_manifest(bytes) {
+                manifest(&signed);
             }
         }
+        _ => bundle(bytes),
     }
 }
 
+/// The model whose weights the fuzzer writes, and its parameters: made once.
+fn small_model() -> &'static (Linear, ParamTable) {
+    static MODEL: OnceLock<(Linear, ParamTable)> = OnceLock::new();
+    MODEL.get_or_init(|| {
+        let model = LinearConfig::new(3, 2).init(&Device::flex());
+        let table = ParamTable::collect(&model);
+        // Known values: the seeds' hashes fit in every process.
+        let values = (0..table.values().len()).map(|i| i as f32 / 4.0).collect();
+        let table = table.with_values(values).expect("as many values");
+        (table.apply(model).expect("its own table"), table)
+    })
+}
+
+/// The bytes of the small model's weights.
+pub fn small_weights(storage: Storage) -> Vec<u8> {
+    small_model().1.to_safetensors(storage).expect("finite values can be written")
+}
+
 fn weights(bytes: &[u8]) {
-    static TABLE: OnceLock<ParamTable> = OnceLock::new();
-    let table = TABLE.get_or_init(|| ParamTable::collect(&LinearConfig::new(3, 2).init(&Device::flex())));
+    let (_, table) = small_model();
     let Ok(read) = table.read_safetensors(bytes) else { return };
     assert!(read.values().iter().all(|value| value.is_finite()));
     let written = read.to_safetensors(Storage::F32).expect("finite values can be written");
@@ -89,6 +112,53 @@ fn manifest(bytes: &[u8]) {
         assert_eq!(checkpoint.step, 1);
         assert!(checkpoint.files.iter().all(|(name, bytes)| name == "state.bin" && bytes == b"state"));
     }
+}
+
+/// A checkpoint's manifest as it stands in its file.
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    format: String,
+    version: u32,
+    step: u64,
+    evaluation: BTreeMap<String, String>,
+    files: BTreeMap<String, Entry>,
+    sha256: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    bytes: u64,
+    sha256: String,
+}
+
+/// A manifest with the checksum that fits it. No fuzzer finds one, and what lies behind it wants to be tried too.
+pub fn signed_manifest(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut manifest: Manifest = serde_json::from_slice(bytes).ok()?;
+    let written = |manifest: &Manifest| {
+        let mut bytes = serde_json::to_vec_pretty(manifest).ok()?;
+        bytes.push(b'\n');
+        Some(bytes)
+    };
+    manifest.sha256 = String::new();
+    manifest.sha256 = sha256_hex(&written(&manifest)?);
+    written(&manifest)
+}
+
+/// `bytes` as the manifest of a bundle that has the weights of one part.
+fn bundle(bytes: &[u8]) {
+    let origin = Path::new("fuzz");
+    let files = [("bundle.json", bytes.to_vec()), ("codec.safetensors", small_weights(Storage::F32))];
+    let files = files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect();
+    let Ok(bundle) = Bundle::from_files(files, origin) else { return };
+    assert!(bundle.parts().all(|name| name == part::CODEC), "no other part has weights");
+    assert!(bundle.clip_seconds().is_finite() && bundle.clip_seconds() > 0.0);
+    for name in bundle.parts() {
+        let _: serde_json::Value = bundle.config(name).expect("any settings are JSON");
+        bundle.load(name, small_model().0.clone()).expect("weights whose hash fits");
+    }
+    let written = bundle.to_files().expect("what was read can be written");
+    let again = Bundle::from_files(written.clone(), origin).expect("what was written can be read");
+    assert_eq!(again.to_files().expect("what was read can be written"), written);
 }
 
 /// A recipe is refused with a reason, or can be written back and read again as itself.

@@ -1,6 +1,6 @@
 //! Replays what the fuzzers once broke, through the fuzz targets' own checks.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 #[path = "../../fuzz/src/checks.rs"]
 mod checks;
@@ -34,6 +34,23 @@ fn regressions_belong_to_a_target() {
         let name = entry.file_name().to_string_lossy().into_owned();
         assert!(checks::ALL.iter().any(|(target, _)| *target == name), "fuzz/regressions/{name} has no target");
     }
+}
+
+/// The fuzz target signs what it tries: with the form that the program writes, or it would never get past the checksum.
+#[test]
+fn the_signature_of_the_checkpoint_target_is_the_programs() {
+    use musicrl_pipeline::run::{Checkpoints, SystemDisk};
+
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints::new(folder.path().into(), Arc::new(SystemDisk));
+    let files = [("state.bin".to_owned(), b"state".to_vec())].into();
+    let step = checkpoints.write(1, &files, &BTreeMap::from([("reward".to_owned(), 0.25)])).unwrap();
+    let written = fs::read(step.join("manifest.json")).unwrap();
+    let unsigned = serde_json::from_slice::<serde_json::Value>(&written).map(|mut manifest| {
+        manifest["sha256"] = "".into();
+        manifest.to_string()
+    });
+    assert_eq!(checks::signed_manifest(unsigned.unwrap().as_bytes()), Some(written));
 }
 
 /// The kinds of file that the program reads but does not write: whole they are sound, cut they are refused or sound.

@@ -148,6 +148,7 @@ fn read_sound(
                 let (rate, channels) = (buffer.spec().rate(), buffer.num_planes());
                 if sound.audio.channels.is_empty() {
                     check_sample_rate(&path.display().to_string(), rate)?;
+                    limits.check(path, (owed + buffer.frames()) as u64, channels, rate)?;
                     sound.audio = Audio { channels: vec![vec![0.0; owed]; channels], sample_rate_hz: rate };
                 }
                 let (known_rate, known_channels) = (sound.audio.sample_rate_hz, sound.audio.channels.len());

@@ -5,14 +5,19 @@
 
 use std::{collections::BTreeMap, error::Error, fs, path::Path, sync::Arc};
 
-use burn::{nn::LinearConfig, tensor::Device};
 use musicrl_codec::{
     audio::Audio,
     opus::encode_ogg,
     write::{wav_bytes, wav_bytes_float},
 };
-use musicrl_core::params::{ParamTable, Storage};
-use musicrl_pipeline::run::{Checkpoints, SystemDisk};
+use musicrl_core::params::Storage;
+use musicrl_fuzz::checks::small_weights;
+use musicrl_pipeline::{
+    bundle::{Bundle, sha256_hex},
+    optim::AdamWConfig,
+    recipe::{AlignRecipe, TrainRecipe},
+    run::{Checkpoints, SystemDisk},
+};
 
 const RECIPE: &str = "seed = 1\n[base]\npath = \"embedded\"\n[captions]\nsource = \"etudes\"\n[[stage]]\nname = \"a\"\n\
     steps = 3\nbatch = 2\nkl = { alpha = 0.1 }\n\
@@ -46,24 +51,48 @@ fn audio() -> Result<(), Box<dyn Error>> {
 }
 
 fn checkpoints() -> Result<(), Box<dyn Error>> {
-    let table = ParamTable::collect(&LinearConfig::new(3, 2).init(&Device::flex()));
     for (name, storage) in [("f32", Storage::F32), ("f16", Storage::F16)] {
-        put("checkpoint", name, &[vec![0], table.to_safetensors(storage)?].concat())?;
+        put("checkpoint", name, &[vec![0], small_weights(storage)].concat())?;
     }
     let folder = tempfile::tempdir()?;
     let checkpoints = Checkpoints::new(folder.path().to_owned(), Arc::new(SystemDisk));
     let files = [("state.bin".to_owned(), b"state".to_vec())].into();
     let step = checkpoints.write(1, &files, &BTreeMap::from([("reward".to_owned(), 0.25)]))?;
     put("checkpoint", "manifest", &[vec![1], fs::read(step.join("manifest.json"))?].concat())?;
-    let bundle = serde_json::json!({"format_version": 1, "provenance": [], "parts": {}});
-    put("checkpoint", "bundle", &[vec![2], serde_json::to_vec(&bundle)?].concat())?;
+
+    let mut bundle = Bundle::new();
+    put("checkpoint", "bundle_empty", &[&[2], &bundle.to_files()?["bundle.json"][..]].concat())?;
+    let sha256 = sha256_hex(&small_weights(Storage::F32));
+    bundle.push_provenance("musicrl train codec".into());
+    bundle.set_clip_seconds(6.4);
+    let mut manifest: serde_json::Value = serde_json::from_slice(&bundle.to_files()?["bundle.json"])?;
+    manifest["parts"] = serde_json::json!({"codec": {"config": {"width": 3, "scale": 0.1}, "sha256": sha256}});
+    put("checkpoint", "bundle", &[vec![2], serde_json::to_vec(&manifest)?].concat())?;
+    Ok(())
+}
+
+fn recipes() -> Result<(), Box<dyn Error>> {
+    put("recipe", "align.toml", RECIPE.as_bytes())?;
+    let align = AlignRecipe::parse(RECIPE, Path::new("recipe.toml"), &["text_adherence"])?;
+    put("recipe", "align_whole.toml", align.to_toml()?.as_bytes())?;
+    let train = TrainRecipe {
+        part: "codec".into(),
+        seed: 1,
+        corpus: "corpus".into(),
+        steps: 3,
+        checkpoint_every: 2,
+        evaluate_every: 0,
+        inputs: [("clips".to_owned(), "00".to_owned())].into(),
+        settings: AdamWConfig::default(),
+    };
+    put("recipe", "train.toml", train.to_toml()?.as_bytes())?;
     Ok(())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     audio()?;
     checkpoints()?;
-    put("recipe", "align.toml", RECIPE.as_bytes())?;
+    recipes()?;
     put("token_pattern", "delays", &[4, 12, 5, 0, 1, 2, 3, 9, 200, 17])?;
     put("token_pattern", "plain", &[0, 1, 1, 0])?;
     put("prompt", "caption", "a calm piano piece in F# minor, slow waltz".as_bytes())?;
