@@ -20,6 +20,10 @@ use crate::{
 /// truncated: encoders round the end of the last packet differently.
 const MISSING_SAMPLES_MAX: u64 = 4_096;
 
+/// Samples over all channels that one packet may announce: PCM and ADPCM readers take that memory at once, and some
+/// containers (CAF, MP4) hold the number in 32 bits. Of the codecs read here none has more than 131,072 in a channel.
+const PACKET_SAMPLES_MAX: u64 = 1 << 24;
+
 fn is_end(error: &Symphonia) -> bool {
     matches!(error, Symphonia::IoError(source) if source.kind() == io::ErrorKind::UnexpectedEof)
 }
@@ -58,6 +62,7 @@ pub(super) fn decode(bytes: Vec<u8>, path: &Path, limits: &Limits) -> Result<Dec
         let channels = params.channels.as_ref().map_or(1, |channels| channels.count());
         limits.check(path, announced.unwrap_or(0), channels, rate)?;
     }
+    check_packet(path, params.max_frames_per_packet, params.channels.as_ref().map_or(1, |channels| channels.count()))?;
     // Without a length in the file, symphonia would trim the stream to its estimate.
     let gapless = !is_mpeg || mpeg_announces_length;
     let mut decoder = symphonia::default::get_codecs()
@@ -90,6 +95,16 @@ pub(super) fn decode(bytes: Vec<u8>, path: &Path, limits: &Limits) -> Result<Dec
     }
     check_damage(path, sound.damaged, sound.packets, &sound.last_reason)?;
     Ok(Decoded { audio: sound.audio, tags: tags.finish(), codec, damaged_packets: sound.damaged })
+}
+
+/// Refuses a packet size that no codec has, before a decoder makes room for it.
+fn check_packet(path: &Path, frames: Option<u64>, channels: usize) -> Result<()> {
+    let samples = frames.unwrap_or(0).saturating_mul(channels as u64);
+    if samples <= PACKET_SAMPLES_MAX {
+        return Ok(());
+    }
+    let reason = format!("it announces packets of {samples} samples; expected at most {PACKET_SAMPLES_MAX}");
+    Err(Error::Damaged { path: path.into(), reason })
 }
 
 fn read_tags(format: &mut dyn FormatReader, tags: &mut TagReader) {
@@ -178,4 +193,21 @@ fn read_sound(
         }
     }
     Ok(sound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_that_no_codec_has_is_refused_before_it_costs_memory() {
+        let check = |frames, channels| check_packet(Path::new("x.caf"), frames, channels);
+        for (frames, channels) in [(None, 2), (Some(1_152), 64), (Some(131_072), 8)] {
+            assert!(check(frames, channels).is_ok(), "{frames:?} frames of {channels} channels");
+        }
+        for (frames, channels) in [(u64::from(u32::MAX), 1), (u64::MAX, 2), (1_152, 65_535)] {
+            let error = check(Some(frames), channels).unwrap_err().to_string();
+            assert!(error.contains("samples; expected at most 16777216"), "{error}");
+        }
+    }
 }

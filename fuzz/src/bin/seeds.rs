@@ -7,10 +7,18 @@ use std::{collections::BTreeMap, error::Error, fs, path::Path, sync::Arc};
 
 use musicrl_codec::{
     audio::Audio,
+    fine::FineConfig,
+    neural::CodecConfig,
     opus::encode_ogg,
+    semantic::SemanticConfig,
     write::{wav_bytes, wav_bytes_float},
 };
-use musicrl_core::params::Storage;
+use musicrl_core::{
+    nn::FeedForward,
+    params::Storage,
+    policy::{HierarchicalPolicyConfig, StackConfig},
+    tokens::Interleave,
+};
 use musicrl_fuzz::checks::small_weights;
 use musicrl_pipeline::{
     bundle::{Bundle, sha256_hex},
@@ -18,6 +26,7 @@ use musicrl_pipeline::{
     recipe::{AlignRecipe, TrainRecipe},
     run::{Checkpoints, SystemDisk},
 };
+use musicrl_rewards::TextAudioConfig;
 
 const RECIPE: &str = "seed = 1\n[base]\npath = \"embedded\"\n[captions]\nsource = \"etudes\"\n[[stage]]\nname = \"a\"\n\
     steps = 3\nbatch = 2\nkl = { alpha = 0.1 }\n\
@@ -62,12 +71,30 @@ fn checkpoints() -> Result<(), Box<dyn Error>> {
 
     let mut bundle = Bundle::new();
     put("checkpoint", "bundle_empty", &[&[2], &bundle.to_files()?["bundle.json"][..]].concat())?;
-    let sha256 = sha256_hex(&small_weights(Storage::F32));
     bundle.push_provenance("musicrl train codec".into());
     bundle.set_clip_seconds(6.4);
     let mut manifest: serde_json::Value = serde_json::from_slice(&bundle.to_files()?["bundle.json"])?;
-    manifest["parts"] = serde_json::json!({"codec": {"config": {"width": 3, "scale": 0.1}, "sha256": sha256}});
-    put("checkpoint", "bundle", &[vec![2], serde_json::to_vec(&manifest)?].concat())?;
+    let sha256 = sha256_hex(&small_weights(Storage::F32));
+    let stack =
+        |width: usize| StackConfig { width, layers: 1, heads: 2, ff_width: 64, feed_forward: FeedForward::SwiGlu };
+    let policy = HierarchicalPolicyConfig {
+        layout: Interleave { coarse_levels: 2 }.layout(128, 256, 12.5)?,
+        global: stack(32),
+        local: stack(16),
+        condition_slots: 6,
+        condition_codebook: 64,
+    };
+    for (name, config) in [
+        ("codec", serde_json::to_value(CodecConfig::base())?),
+        ("semantic", serde_json::to_value(SemanticConfig::base())?),
+        ("fine", serde_json::to_value(FineConfig::base())?),
+        ("text_audio", serde_json::to_value(TextAudioConfig::base())?),
+        ("policy", serde_json::to_value(policy)?),
+    ] {
+        // The one part that the target has weights for is called codec, whatever its settings are of.
+        manifest["parts"] = serde_json::json!({"codec": {"config": config, "sha256": sha256}});
+        put("checkpoint", &format!("bundle_{name}"), &[vec![2], serde_json::to_vec(&manifest)?].concat())?;
+    }
     Ok(())
 }
 
