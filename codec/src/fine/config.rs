@@ -181,7 +181,7 @@ impl FineConfig {
             ),
             (
                 "overlap_frames",
-                self.overlap_frames * 2 <= window && self.overlap_frames.is_multiple_of(2 * ratio),
+                self.overlap_frames <= window / 2 && self.overlap_frames.is_multiple_of(ratio.saturating_mul(2)),
                 "at most half of window_frames and a multiple of 2 * frames_per_semantic",
                 self.overlap_frames.to_string(),
             ),

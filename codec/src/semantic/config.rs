@@ -216,7 +216,7 @@ impl SemanticConfig {
             ),
             (
                 "overlap_frames",
-                self.overlap_frames * 2 <= self.window_frames,
+                self.overlap_frames <= self.window_frames / 2,
                 "at most half of window_frames",
                 self.overlap_frames.to_string(),
             ),

@@ -1,6 +1,6 @@
 //! What a transformer is made of: [`TransformerConfig`].
 
-use alloc::{format, string::String};
+use alloc::format;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -49,11 +49,15 @@ impl TransformerConfig {
     /// # Errors
     /// [`Error::Config`] naming the field.
     pub fn validate(&self) -> Result<()> {
-        let positive =
-            [("width", self.width), ("layers", self.layers), ("heads", self.heads), ("ff_width", self.ff_width)];
-        for (field, value) in positive {
-            if value == 0 {
-                return Err(Error::Config { field, expected: "at least 1".into(), got: String::from("0") });
+        let bounds = [
+            ("width", self.width, 1 << 16),
+            ("layers", self.layers, 1 << 10),
+            ("heads", self.heads, self.width),
+            ("ff_width", self.ff_width, 1 << 18),
+        ];
+        for (field, value, high) in bounds {
+            if !(1..=high).contains(&value) {
+                return Err(Error::Config { field, expected: format!("1 to {high}"), got: format!("{value}") });
             }
         }
         if !self.width.is_multiple_of(2 * self.heads) {
@@ -96,8 +100,15 @@ mod tests {
         cases[1].1.layers = 0;
         cases[2].1.heads = 4; // heads of width 3: odd
         cases[3].1.ff_width = 0;
+        for (name, case) in &cases {
+            assert!(matches!(case.validate(), Err(Error::Config { field, .. }) if field == *name), "{name}");
+        }
+        cases[0].1.width = usize::MAX;
+        cases[1].1.layers = usize::MAX;
+        cases[2].1.heads = usize::MAX;
+        cases[3].1.ff_width = usize::MAX;
         for (name, case) in cases {
-            assert!(matches!(case.validate(), Err(Error::Config { field, .. }) if field == name), "{name}");
+            assert!(matches!(case.validate(), Err(Error::Config { field, .. }) if field == name), "{name} too large");
         }
     }
 

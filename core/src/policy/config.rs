@@ -1,6 +1,6 @@
 //! Settings of the hierarchical policy: [`HierarchicalPolicyConfig`].
 
-use alloc::{format, string::String};
+use alloc::format;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -65,12 +65,14 @@ impl HierarchicalPolicyConfig {
         self.layout.validate()?;
         self.global.transformer().validate()?;
         self.local.transformer().validate()?;
-        if self.condition_slots > 0 && self.condition_codebook == 0 {
-            return Err(Error::Config {
-                field: "condition_codebook",
-                expected: format!("at least 1 for {} condition slots", self.condition_slots),
-                got: String::from("0"),
-            });
+        let low = usize::from(self.condition_slots > 0);
+        for (field, value, low, high) in [
+            ("condition_slots", self.condition_slots, 0, 1 << 12),
+            ("condition_codebook", self.condition_codebook, low, 1 << 24),
+        ] {
+            if !(low..=high).contains(&value) {
+                return Err(Error::Config { field, expected: format!("{low} to {high}"), got: format!("{value}") });
+            }
         }
         Ok(())
     }
@@ -111,11 +113,12 @@ mod tests {
     fn bad_settings_are_named() {
         assert_eq!(config().validate(), Ok(()));
         let mut bad =
-            [("slots", config()), ("heads", config()), ("layers", config()), ("condition_codebook", config())];
+            ["slots", "heads", "layers", "condition_codebook", "condition_slots"].map(|name| (name, config()));
         bad[0].1.layout.slots.clear();
         bad[1].1.global.heads = 3;
         bad[2].1.local.layers = 0;
         bad[3].1.condition_codebook = 0;
+        bad[4].1.condition_slots = usize::MAX;
         for (name, config) in bad {
             assert!(matches!(config.validate(), Err(Error::Config { field, .. }) if field == name), "{name}");
         }

@@ -268,13 +268,24 @@ impl Default for Bundle {
     }
 }
 
+/// The name aside is the same every time: what a killed write left there is written over by the next, not kept for ever.
 fn write_renamed(dir: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".partial");
+    let aside = dir.join(name);
+    let written = (|| {
+        let mut file = fs::File::create(&aside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&aside, path)
+    })();
+    if written.is_err() {
+        // A full disk: give the space back. The error that matters is the write's.
+        let _ = fs::remove_file(&aside);
+    }
+    written
 }
 
 fn parse_manifest(bytes: &[u8], origin: &Path) -> Result<Manifest> {
@@ -349,6 +360,24 @@ mod tests {
         };
         let changed = [set(3, 5, part::CODEC), set(4, 2, part::CODEC), set(3, 2, part::FINE)];
         assert!(changed.iter().all(|other| *other != identity));
+    }
+
+    #[test]
+    fn what_a_killed_write_left_is_gone_after_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = saved(dir.path());
+        let names = || {
+            let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.collect::<std::collections::BTreeSet<_>>()
+        };
+        let clean = names();
+        for name in &clean {
+            fs::write(dir.path().join(format!(".{}.partial", name.to_string_lossy())), "half of it").unwrap();
+        }
+        assert_eq!(names().len(), 2 * clean.len());
+        bundle.save(dir.path()).unwrap();
+        assert_eq!(names(), clean);
+        Bundle::open(dir.path()).unwrap();
     }
 
     #[test]
