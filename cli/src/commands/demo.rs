@@ -50,7 +50,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let align_context = align_context(context, recipe.seed, flags.out.clone())?;
     let mut bar = Bar::new("demo");
     bar.say(
-        "demo: the base inside the program learns to follow captions better; the clips before and after are written",
+        "demo: the base inside the program is aligned with text adherence; what it plays is measured before and after",
     );
     let Some((report, _)) = demo(&bundle, &recipe, &settings, &align_context, &mut bar)? else {
         return Err(Failure::failed("the demo was stopped; its checkpoint is kept")

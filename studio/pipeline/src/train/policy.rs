@@ -17,7 +17,7 @@ use musicrl_core::{
 use musicrl_rewards::EmbeddingQuantiser;
 use serde::{Deserialize, Serialize};
 
-use super::geometry::{project, root_mean_square, write_rows};
+use super::geometry::project_conditions;
 use crate::{
     Error, Result,
     corpus::Split,
@@ -275,43 +275,6 @@ impl PolicyTraining {
         });
         Some(noisy.collect())
     }
-}
-
-/// Root mean square of the first level's condition embeddings at the start: above the 0.02 of the others, since one
-/// condition stands against many frames.
-const CONDITION_RMS: f64 = 0.04;
-
-/// Puts a random projection of the quantiser's codebooks in place of the condition embeddings; null entries stay.
-fn project_conditions(
-    policy: HierarchicalPolicy,
-    quantiser: &EmbeddingQuantiser,
-    key: Key,
-) -> Result<HierarchicalPolicy> {
-    const NAME: &str = "trunk.condition_embedding";
-    let (levels, entries, dim) = (quantiser.levels(), quantiser.entries(), quantiser.dim());
-    let config = policy.config();
-    let (expected, got) = ([config.condition_slots, config.condition_codebook], [levels, entries]);
-    if expected != got {
-        return Err(Error::config("condition quantiser", format!("{expected:?}"), format!("{got:?}")));
-    }
-    let mut table = ParamTable::collect(&policy);
-    let Some((range, width)) =
-        table.entries().iter().find(|entry| entry.name == NAME).map(|entry| (entry.range(), entry.shape[1]))
-    else {
-        return Ok(policy);
-    };
-    let codebooks: Vec<f32> = quantiser.codebooks().into_data().iter::<f32>().collect();
-    let projected = project(&codebooks, dim, width, key);
-    let rms = root_mean_square(&projected[..entries]);
-    // A quantiser that was never fitted says nothing: the embeddings stay as they are.
-    if rms > 0.0 {
-        // Each level's entries are followed by its null entry.
-        let levels = table.values_mut()[range].chunks_mut((entries + 1) * width);
-        for (rows, projected) in levels.zip(projected.chunks(entries)) {
-            write_rows(rows, projected, CONDITION_RMS / rms);
-        }
-    }
-    Ok(table.apply(policy)?)
 }
 
 /// Negative log-likelihood in nats, mean over all tokens.

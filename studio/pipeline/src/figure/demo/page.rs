@@ -200,13 +200,6 @@ mod tests {
         assert_eq!(report.captions, 64);
     }
 
-    /// For eyes: `cargo test --release -p musicrl-pipeline look_at_it -- --ignored`.
-    #[test]
-    #[ignore = "writes a file to look at into the temporary folder"]
-    fn look_at_it() {
-        made_up(&std::env::temp_dir().join("musicrl-demo.svg"));
-    }
-
     #[test]
     fn stages_follow_each_other() {
         let report = report([0.0; 3], [0.0; 3], [0.0; 3], 0.0);

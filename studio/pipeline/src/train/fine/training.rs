@@ -371,6 +371,35 @@ mod tests {
     }
 
     #[test]
+    fn codes_begin_where_their_codebooks_lie_and_nothing_else_moves() {
+        let mut random = Key::new(5, Purpose::Test).stream();
+        let mut codebooks: Vec<Vec<f32>> =
+            (0..4).map(|_| (0..8 * 3).map(|_| random.normal() as f32).collect()).collect();
+        // A level whose codebook is zero says nothing.
+        codebooks[2].fill(0.0);
+        let before = training().table;
+        let after = training().with_codebooks(&codebooks).unwrap();
+        assert_eq!(ParamTable::collect(&after.model), after.table);
+        let (model, width) = (&config().model, config().model.width);
+        let embedding = before.entries().iter().find(|entry| entry.name == "embedding").unwrap().range();
+        assert_eq!(before.values()[embedding.end..], after.table.values()[embedding.end..]);
+        let rows = |table: &ParamTable| -> Vec<Vec<f32>> {
+            table.values()[embedding.clone()].chunks(width).map(<[f32]>::to_vec).collect()
+        };
+        let (old, new) = (rows(&before), rows(&after.table));
+        for (at, (old, new)) in old.iter().zip(&new).enumerate() {
+            let code = [0, 1, 3].iter().any(|level| {
+                let first = model.level_offset(*level);
+                (first..first + model.entries).contains(&at)
+            });
+            assert_eq!(old != new, code, "row {at}");
+        }
+        assert!(training().with_codebooks(&codebooks[..3]).is_err());
+        codebooks[1].pop();
+        assert!(training().with_codebooks(&codebooks).is_err());
+    }
+
+    #[test]
     fn bad_settings_and_sources_are_refused() {
         let device = Device::flex();
         let new = |config, train| FineTraining::new(config, train, MemoryTokens::default(), 0, &device);
