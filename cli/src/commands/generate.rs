@@ -3,8 +3,12 @@
 use std::{fs, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use musicrl_core::sampling::SamplingConfig;
-use musicrl_pipeline::generate::{Format, GenerateSettings, generate};
+use musicrl_core::{reward::Windows, sampling::SamplingConfig};
+use musicrl_pipeline::{
+    align::judges::REWARDS,
+    generate::{BestOfSettings, Format, GenerateSettings, generate},
+    recipe::RewardConfig,
+};
 
 use super::{Context, align::open_base};
 use crate::{failure::Failure, progress::Bar, report::Report};
@@ -53,9 +57,22 @@ pub struct Flags {
     /// Clips at once: more memory, less time, the same clips
     #[arg(long, default_value_t = 16)]
     batch: usize,
+    /// Play so many clips for each one and keep the one that --by scores highest
+    #[arg(long, value_name = "N")]
+    best_of: Option<usize>,
+    /// Reward that chooses, by its name in recipes; several are added up
+    #[arg(long, value_name = "REWARD", default_value = "text_adherence", requires = "best_of")]
+    by: Vec<String>,
     /// File format
     #[arg(long, value_enum, default_value = "wav")]
     format: FormatFlag,
+}
+
+fn best_of(candidates: usize, names: &[String]) -> Result<BestOfSettings, Failure> {
+    let reward = |name: &String| RewardConfig { name: name.clone(), weight: 1.0, range: None, windows: Windows::Whole };
+    let rewards: Vec<RewardConfig> = names.iter().map(reward).collect();
+    rewards.iter().try_for_each(|reward| reward.validate("by", &REWARDS))?;
+    Ok(BestOfSettings { candidates, rewards })
 }
 
 /// Generates clips.
@@ -81,6 +98,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
             guidance: flags.guidance,
         },
         seed: context.seed(),
+        best_of: flags.best_of.map(|candidates| best_of(candidates, &flags.by)).transpose()?,
         batch: flags.batch,
         out: flags.out.clone(),
         format: match flags.format {
@@ -101,6 +119,10 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
             clip.seconds,
             clip.caption
         ));
+    }
+    let unscored = written.iter().filter(|clip| flags.best_of.is_some() && clip.reward.is_none()).count();
+    if unscored > 0 {
+        report = report.line(format!("no candidate of {unscored} clips could be scored: the first ones were kept"));
     }
     Ok(report
         .value("clips", &written)

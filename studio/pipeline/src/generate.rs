@@ -7,14 +7,19 @@ use musicrl_codec::{
     audio::Audio,
     write::{write_opus, write_wav},
 };
-use musicrl_core::{policy::Policy as _, sampling::SamplingConfig};
+use musicrl_core::{policy::Policy as _, reward::Score, sampling::SamplingConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    align::play::{PlaySettings, play},
+    align::{
+        best_of::{BestOf, play_best_of},
+        judges::Judges,
+        play::{PlaySettings, play},
+    },
     bundle::Bundle,
     music::{Music, load_policy},
+    recipe::RewardConfig,
 };
 
 /// How clips are written.
@@ -37,6 +42,15 @@ impl Format {
     }
 }
 
+/// Keeping the best of several clips.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BestOfSettings {
+    /// Clips that are played for each one that is kept.
+    pub candidates: usize,
+    /// The judges that choose.
+    pub rewards: Vec<RewardConfig>,
+}
+
 /// What to generate.
 #[derive(Debug, Clone)]
 pub struct GenerateSettings {
@@ -48,8 +62,10 @@ pub struct GenerateSettings {
     pub clip_seconds: Option<f64>,
     /// Tempering, truncation, guidance.
     pub sampling: SamplingConfig,
-    /// Clip `i` of the request draws the numbers of (seed, 0, i).
+    /// Clip `i` of the request draws the numbers of (seed, 0, i); candidate `j` of `n` those of (seed, 0, i n + j).
     pub seed: u64,
+    /// Whether each clip is the best of several.
+    pub best_of: Option<BestOfSettings>,
     /// Clips at once; the result does not depend on it.
     pub batch: usize,
     /// Where the files go.
@@ -65,7 +81,8 @@ pub struct Generated {
     pub file: String,
     /// What it was made for.
     pub caption: String,
-    /// Index of the clip in the request: with the seed it names the random numbers.
+    /// With the seed it names the random numbers: the index of the clip in the request, or of the kept candidate among
+    /// all candidates.
     pub clip: u64,
     /// Seed of the request.
     pub seed: u64,
@@ -73,6 +90,9 @@ pub struct Generated {
     pub seconds: f64,
     /// Sum of the log-probabilities of its actions under the distribution that was sampled, in nats.
     pub log_probability: f64,
+    /// What the judges gave the clip that they chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward: Option<f64>,
 }
 
 /// Longest clip that is generated, in seconds: attention over frames is quadratic in memory.
@@ -99,6 +119,11 @@ pub fn generate(
     let device = device.clone().inner();
     let policy = load_policy(bundle, &device)?;
     let music = Music::load(bundle, &device)?;
+    let judges = match &settings.best_of {
+        Some(best) if best.candidates == 0 => return Err(Error::config("best_of", "at least 1", 0)),
+        Some(best) => Some((Judges::of_recipe(&best.rewards, bundle, &device)?, best.candidates)),
+        None => None,
+    };
     let frames = policy.layout().frames_in(seconds).max(1);
     let play_settings =
         PlaySettings { sampling: settings.sampling.clone(), frames, seed: settings.seed, batch: settings.batch };
@@ -114,10 +139,23 @@ pub fn generate(
     progress(0, wanted.len());
     for captions in wanted.chunks(settings.batch.max(1)) {
         let first = written.len() as u64;
-        let played = play(&policy, &music, captions, &play_settings, (0, first), true)?;
-        for ((caption, samples), log_probability) in captions.iter().zip(played.audio).zip(played.log_probabilities) {
-            let clip = written.len() as u64;
-            let file = format!("{clip:03}-{}.{}", slug(caption), settings.format.extension());
+        let (played, kept) = match &judges {
+            None => {
+                let played = play(&policy, &music, captions, &play_settings, (0, first), true)?;
+                (played, (0..captions.len() as u64).map(|at| (first + at, None)).collect::<Vec<_>>())
+            }
+            Some((judges, candidates)) => {
+                let all = first * *candidates as u64;
+                let BestOf { played, chosen, verdicts } =
+                    play_best_of(&policy, &music, judges, captions, &play_settings, (0, all), *candidates)?;
+                let clip = |(at, chosen): (usize, usize)| all + (at * candidates + chosen) as u64;
+                let clips = chosen.into_iter().enumerate().map(clip);
+                (played, clips.zip(verdicts.total.iter().map(Score::value)).collect())
+            }
+        };
+        let clips = captions.iter().zip(played.audio).zip(played.log_probabilities).zip(kept);
+        for (((caption, samples), log_probability), (clip, reward)) in clips {
+            let file = format!("{:03}-{}.{}", written.len(), slug(caption), settings.format.extension());
             let audio = Audio::from_mono(samples, music.sample_rate_hz());
             let path = settings.out.join(&file);
             match settings.format {
@@ -126,7 +164,8 @@ pub fn generate(
             }
             let seconds = audio.channels.first().map_or(0, Vec::len) as f64 / f64::from(audio.sample_rate_hz);
             let seed = settings.seed;
-            let generated = Generated { file, caption: (*caption).to_string(), clip, seed, seconds, log_probability };
+            let caption = (*caption).to_string();
+            let generated = Generated { file, caption, clip, seed, seconds, log_probability, reward };
             list += &serde_json::to_string(&generated)
                 .map_err(|error| Error::config("captions", "text that JSON can hold", error))?;
             list.push('\n');

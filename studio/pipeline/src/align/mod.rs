@@ -2,6 +2,7 @@
 //! to its reference.
 //!
 //! - [`play`]: captions to clips, as tokens and sound.
+//! - [`best_of`]: the best of several clips, without learning.
 //! - [`judges`]: the rewards of a stage; raw, scaled and total.
 //! - [`learn`]: one step of KL-regularised REINFORCE with a baseline.
 //! - [`measure`]: what is reported on captions that learning never sees.
@@ -10,6 +11,7 @@
 //! - [`watch`]: judges that are not learned from, against over-optimisation.
 //! - [`stage`]: all of it as a [`Training`](crate::training::Training), which the driver runs, stops and resumes.
 
+pub mod best_of;
 pub mod captions;
 pub mod judges;
 pub mod learn;

@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod crops;
+pub mod dpo;
 pub mod fine;
 mod geometry;
 pub mod policy;
