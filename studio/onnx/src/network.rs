@@ -48,7 +48,8 @@ impl Network {
         let named = |reason: String| format!("{}: {reason}", path.display());
         // The library's message names neither.
         std::fs::File::open(path).map_err(|error| named(error.to_string()))?;
-        let model = guarded(|| tract_onnx::onnx().with_ignore_output_shapes(true).model_for_path(path)).map_err(named)?;
+        let model =
+            guarded(|| tract_onnx::onnx().with_ignore_output_shapes(true).model_for_path(path)).map_err(named)?;
         let mut unknown: Vec<String> = model
             .nodes()
             .iter()
@@ -85,7 +86,8 @@ impl Network {
             return Err(format!("the network takes inputs of {rank} axes, got {shape:?} of {} values", values.len()));
         }
         let full: Vec<usize> = std::iter::repeat_n(1, rank - shape.len()).chain(shape.iter().copied()).collect();
-        let plan = self.plan(&full).map_err(|reason| format!("the network takes no input of shape {full:?}: {reason}"))?;
+        let plan =
+            self.plan(&full).map_err(|reason| format!("the network takes no input of shape {full:?}: {reason}"))?;
         guarded(|| {
             let input = Tensor::from_shape(&full, values)?;
             let output = plan.run(tvec!(input.into()))?;

@@ -70,8 +70,7 @@ impl Program {
     /// The program and its arguments, run in `folder`. A program's name with a separator is relative to the folder.
     pub(super) fn new(command: &[String], folder: &Path) -> Result<Self, String> {
         // An absolute folder: what a relative program name is relative to differs from system to system.
-        let folder =
-            std::path::absolute(folder).map_err(|error| format!("no folder {}: {error}", folder.display()))?;
+        let folder = std::path::absolute(folder).map_err(|error| format!("no folder {}: {error}", folder.display()))?;
         let mut command = command.to_vec();
         if let Some(program) = command.first_mut()
             && Path::new(program.as_str()).components().count() > 1

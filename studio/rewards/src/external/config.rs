@@ -215,7 +215,11 @@ impl ProcessConfig {
     pub fn validate(&self) -> Result<()> {
         if self.command.first().is_none_or(|program| program.trim().is_empty()) {
             let got = format!("{:?}", self.command);
-            return Err(config_error("process.command", "a program and its arguments, [\"python3\", \"judge.py\"]", got));
+            return Err(config_error(
+                "process.command",
+                "a program and its arguments, [\"python3\", \"judge.py\"]",
+                got,
+            ));
         }
         if self.command.iter().any(|word| word.contains('\0')) {
             return Err(config_error("process.command", "words without a zero byte", format!("{:?}", self.command)));
@@ -244,7 +248,8 @@ impl HttpConfig {
         match url.scheme_str() {
             Some("http") if url.host().is_some_and(|host| !host.is_empty()) => {}
             Some("https") => {
-                let expected = format!("{expected} (this program has no TLS: put a proxy of your own before the service)");
+                let expected =
+                    format!("{expected} (this program has no TLS: put a proxy of your own before the service)");
                 return Err(config_error("http.url", expected, &self.url));
             }
             _ => return Err(config_error("http.url", expected, format!("{:?}", self.url))),
@@ -265,9 +270,11 @@ impl OnnxConfig {
             return Err(config_error("onnx.sample_rate_hz", format!("{low} to {high}"), self.sample_rate_hz));
         }
         match (self.input, &self.mel) {
-            (OnnxInput::Samples, Some(_)) => {
-                Err(config_error("onnx.mel", "left out, or input = \"log_mel\" chosen", "settings that nothing would read"))
-            }
+            (OnnxInput::Samples, Some(_)) => Err(config_error(
+                "onnx.mel",
+                "left out, or input = \"log_mel\" chosen",
+                "settings that nothing would read",
+            )),
             (OnnxInput::Samples, None) => Ok(()),
             (OnnxInput::LogMel, mel) => {
                 let mel = mel.clone().unwrap_or_default().at(self.sample_rate_hz);
@@ -316,9 +323,13 @@ mod tests {
             bad(ProcessConfig { timeout_seconds: seconds, ..good.clone() }, "process.timeout_seconds");
         }
         bad(ProcessConfig { restarts: u32::MAX, ..good }, "process.restarts");
-        for (url, expected) in
-            [("", "http://"), ("localhost:80", "http://"), ("https://h/", "TLS"), ("ftp://h", "http://"), ("http://", "")]
-        {
+        for (url, expected) in [
+            ("", "http://"),
+            ("localhost:80", "http://"),
+            ("https://h/", "TLS"),
+            ("ftp://h", "http://"),
+            ("http://", ""),
+        ] {
             let config: HttpConfig = serde_json::from_str(&format!(r#"{{"url": "{url}"}}"#)).unwrap();
             let error = config.validate().unwrap_err().to_string();
             assert!(error.contains("http.url") && error.contains(expected), "{url}: {error}");

@@ -101,8 +101,7 @@ impl HttpJudge {
         let body = {
             let mut next_id = self.next_id.lock().unwrap_or_else(PoisonError::into_inner);
             let requests = batch.requests(&mut next_id, self.config.tokens, sound);
-            serde_json::to_vec(&Body { clips: requests })
-                .map_err(|error| format!("a request is no JSON: {error}"))?
+            serde_json::to_vec(&Body { clips: requests }).map_err(|error| format!("a request is no JSON: {error}"))?
         };
         if body.len() > REQUEST_MAX {
             let megabytes = body.len() >> 20;
@@ -148,7 +147,9 @@ impl HttpJudge {
             return Err(if passing { Trouble::Passing(reason) } else { Trouble::Lasting(reason) });
         }
         read.map_err(|error| match error {
-            ureq::Error::BodyExceedsLimit(limit) => Trouble::Lasting(format!("its answer is longer than {limit} bytes")),
+            ureq::Error::BodyExceedsLimit(limit) => {
+                Trouble::Lasting(format!("its answer is longer than {limit} bytes"))
+            }
             error => self.trouble(&error),
         })
     }

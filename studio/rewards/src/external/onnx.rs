@@ -150,7 +150,8 @@ mod tests {
     fn samples_are_brought_to_the_networks_rate() {
         let config = config(r#"{"path": "x.onnx", "sample_rate_hz": 8000}"#);
         let samples = vec![0.25; 16_000];
-        let input = |samples: &[f32], sample_rate_hz| network_input(&config, None, AudioView { samples, sample_rate_hz });
+        let input =
+            |samples: &[f32], sample_rate_hz| network_input(&config, None, AudioView { samples, sample_rate_hz });
         let (values, shape) = input(&samples, 16_000).unwrap();
         assert_eq!((values.len(), shape), (8_000, vec![8_000]));
         assert!((values[4_000] - 0.25).abs() < 1e-3);

@@ -71,12 +71,18 @@ impl ProcessJudge {
     }
 
     /// Asks once for all that is open.
-    fn ask(&self, state: &mut State, batch: &mut Batch<'_>, sounds: Option<&Sounds>) -> std::result::Result<(), Trouble> {
+    fn ask<'a>(
+        &self,
+        state: &mut State,
+        batch: &mut Batch<'a>,
+        sounds: Option<&'a Sounds>,
+    ) -> std::result::Result<(), Trouble> {
         let running = match state.running.take() {
             Some(running) => running,
             None => self.program.start().map_err(Trouble::Broken)?,
         };
-        let sound = |at: usize, _: &Clip<'_>| sounds.and_then(|sounds| sounds.path(at)).map_or(Sound::None, Sound::Path);
+        let sound =
+            |at: usize, _: &Clip<'_>| sounds.and_then(|sounds| sounds.path(at)).map_or(Sound::None, Sound::Path);
         let mut bytes = Vec::new();
         for request in batch.requests(&mut state.next_id, self.config.tokens, sound) {
             serde_json::to_writer(&mut bytes, &request)

@@ -210,7 +210,8 @@ mod tests {
         let clips = clips();
         let mut batch = Batch::new(&clips);
         let mut id = 0;
-        let text = |requests: &[Request<'_>]| requests.iter().map(|r| serde_json::to_string(r).unwrap()).collect::<Vec<_>>();
+        let text =
+            |requests: &[Request<'_>]| requests.iter().map(|r| serde_json::to_string(r).unwrap()).collect::<Vec<_>>();
         let lines = text(&batch.requests(&mut id, true, |_, _| Sound::Path("/tmp/x.wav")));
         assert_eq!(
             lines[0],
@@ -227,7 +228,9 @@ mod tests {
     #[test]
     fn answers_come_in_any_order() {
         asked(&clips(), |batch| {
-            for line in [r#"{"id":7,"score":3,"more":1}"#, r#"{"id":5,"unscorable":"too\nshort"}"#, r#"{"score":-1e-3,"id":6}"#] {
+            for line in
+                [r#"{"id":7,"score":3,"more":1}"#, r#"{"id":5,"unscorable":"too\nshort"}"#, r#"{"score":-1e-3,"id":6}"#]
+            {
                 batch.take(&parse(line).unwrap()).unwrap();
             }
             assert_eq!(batch.left(), 0);
