@@ -125,3 +125,84 @@ fn a_batch_with_a_score_is_learned_from() {
     assert_eq!(warnings.len(), 4);
     assert!(warnings[0].contains("1 clips could not be scored, the first by only: no flute"), "{warnings:?}");
 }
+
+/// The share of even tokens.
+struct Even;
+
+impl Reward for Even {
+    fn name(&self) -> &str {
+        "even"
+    }
+
+    fn hears_audio(&self) -> bool {
+        false
+    }
+
+    fn score(&self, clips: &[Clip<'_>]) -> musicrl_core::Result<Vec<Score>> {
+        let even = |clip: &Clip<'_>| clip.tokens.ids.iter().filter(|id| **id % 2 == 0).count();
+        Ok(clips.iter().map(|clip| Score::Value(even(clip) as f64 / clip.tokens.ids.len() as f64)).collect())
+    }
+}
+
+/// Evaluations of a stage that learns from `only` and watches `even`, with these lines in its guards.
+fn watched(guards: &str) -> Vec<std::collections::BTreeMap<String, f64>> {
+    let temp = tempfile::tempdir().unwrap();
+    let (bundle, device) = (bundle(), Device::flex());
+    let music = Music::load(&bundle, &device).unwrap();
+    let policy = load_policy(&bundle, &device).unwrap();
+    let text = format!(
+        "name = 's'\nsteps = 2\nbatch = 2\nkl = {{ alpha = 0.1 }}\nbaseline = 'batch_mean'\n\
+         rewards = [{{ name = 'only', weight = 1.0 }}, {{ name = 'even', weight = 0.0 }}]\n\
+         [policy_optimiser]\nlearning_rate = 0.05\n[evaluation]\nevery = 1\nclips = 3\nsamples = 0\n[checkpoint]\nevery = 1\nchoose = 'guarded'\n[guards]\n{guards}"
+    );
+    let config = toml::from_str::<StageConfig>(&text).unwrap().resolve("stage", &["only", "even"]).unwrap();
+    let part = |reward: Box<dyn Reward>, weight| Part { reward, scale: Scale { map: None, clip: None }, weight };
+    let parts = vec![part(Box::new(Only("a")), 1.0), part(Box::new(Even), 0.0)];
+    let parts = StageParts {
+        music: &music,
+        judges: Judges::of(WeightedSum::new("reward", parts).unwrap()),
+        captions: vec!["a calm flute".into(), "a loud drum".into()],
+        held_out: ["a waltz", "a march", "a song"].map(String::from).to_vec(),
+        start: policy.clone(),
+        reference: policy,
+        seed: 3,
+        samples: None,
+    };
+    let mut stage = Stage::new(config.clone(), parts, 0.4, &device).unwrap();
+    let dir =
+        RunDir::create_or_open(temp.path(), "test = true\n", &Versions::new("flex", 3, Machine::default())).unwrap();
+    let plan = DrivePlan {
+        steps: 2,
+        checkpoint_every: 1,
+        evaluate_every: 1,
+        keep: config.checkpoint.keep(),
+        ..DrivePlan::default()
+    };
+    drive(&mut stage, &dir, &plan, &mut Silent).unwrap();
+    let records = read_metrics(&temp.path().join("metrics.jsonl")).unwrap();
+    records
+        .into_iter()
+        .filter(|record| record.kind != Kind::Train)
+        .map(|record| record.metrics.0.into_iter().collect())
+        .collect()
+}
+
+#[test]
+fn watchers_are_held_against_the_start_of_the_stage() {
+    let evaluations = watched("");
+    assert_eq!(evaluations.len(), 3);
+    for name in ["gain_proxy", "gain_watchers", "guarded"] {
+        assert_eq!(evaluations[0][name], 0.0, "{name}");
+        assert!(evaluations.iter().all(|evaluation| evaluation[name].is_finite()), "{name}");
+    }
+    assert_ne!(evaluations[2]["gain_proxy"], 0.0);
+    assert_eq!(evaluations[1]["guarded"], evaluations[1]["gain_watchers"]);
+}
+
+#[test]
+fn an_evaluation_beyond_the_limits_is_never_chosen() {
+    let evaluations = watched("kl_budget = 1e-9\npatience = 9\n");
+    assert!(evaluations[0].contains_key("guarded"));
+    assert!(evaluations[2]["kl"] > 1e-9 && !evaluations[2].contains_key("guarded"), "{:?}", evaluations[2]);
+    assert!(evaluations[2].contains_key("gain_watchers"));
+}

@@ -7,6 +7,7 @@
 //! - [`measure`]: what is reported on captions that learning never sees.
 //! - [`captions`]: the lists of a recipe.
 //! - [`run`]: a whole recipe, stage after stage.
+//! - [`watch`]: judges that are not learned from, against over-optimisation.
 //! - [`stage`]: all of it as a [`Training`](crate::training::Training), which the driver runs, stops and resumes.
 
 pub mod captions;
@@ -16,3 +17,4 @@ pub mod measure;
 pub mod play;
 pub mod run;
 pub mod stage;
+pub mod watch;

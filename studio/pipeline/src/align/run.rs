@@ -42,7 +42,7 @@ pub struct StageOutcome {
     pub name: String,
     /// What the driver says.
     pub outcome: Outcome,
-    /// The step whose checkpoint is the stage's result.
+    /// The step whose checkpoint is the stage's result; 0: the policy as the stage began.
     pub chosen_step: u64,
     /// What guards and judges had to say.
     pub warnings: Vec<String>,
@@ -99,10 +99,18 @@ pub fn align(
         };
         let mut stage = Stage::new(config.clone(), parts, base.clip_seconds(), &device)?;
         let outcome = drive(&mut stage, &dir, &plan(config, context.interrupt.clone()), observer)?;
-        let warnings = stage.take_warnings();
+        let mut warnings = stage.take_warnings();
         let ended = outcome.end;
-        let chosen_step = if ended == End::Finished { chosen(config, &dir, outcome.step)? } else { outcome.step };
-        policy = policy_of_checkpoint(&dir.checkpoints().load(chosen_step)?.files, policy)?;
+        let chosen_step = if ended == End::Finished { chosen(config, &dir, outcome.step)? } else { Some(outcome.step) };
+        match chosen_step {
+            Some(step) => policy = policy_of_checkpoint(&dir.checkpoints().load(step)?.files, policy)?,
+            None => warnings.push(format!(
+                "stage `{}`: no checkpoint within the guards' limits was better than the start by the rewards that are \
+                 watched; the stage's result is its start",
+                config.name
+            )),
+        }
+        let chosen_step = chosen_step.unwrap_or(0);
         stages.push(StageOutcome { name: config.name.clone(), outcome, chosen_step, warnings });
         if ended == End::Interrupted {
             return Ok(AlignOutcome { stages, bundle: None, policy });
@@ -137,13 +145,14 @@ fn plan(config: &StageConfig, interrupt: Option<Arc<AtomicBool>>) -> DrivePlan {
     }
 }
 
-fn chosen(config: &StageConfig, dir: &RunDir, last: u64) -> Result<u64> {
-    if config.checkpoint.choose == Choose::Last {
-        return Ok(last);
-    }
-    Ok(match config.checkpoint.keep().best {
-        Some(best) => dir.checkpoints().best(&best)?.unwrap_or(last),
-        None => last,
+/// The step whose checkpoint is the result; `None`: the start, which a guarded choice prefers to anything worse.
+fn chosen(config: &StageConfig, dir: &RunDir, last: u64) -> Result<Option<u64>> {
+    let Some(best) = config.checkpoint.keep().best else { return Ok(Some(last)) };
+    let found = dir.checkpoints().best(&best)?;
+    Ok(match config.checkpoint.choose {
+        // Gains are held against the start, whose own is 0.
+        Choose::Guarded => found.filter(|(_, gain)| *gain > 0.0).map(|(step, _)| step),
+        Choose::Best | Choose::Last => Some(found.map_or(last, |(step, _)| step)),
     })
 }
 

@@ -18,6 +18,7 @@ use super::{
     learn::{AdvantageRule, Judged, Learner},
     measure::{Measurement, measure},
     play::{PlaySettings, Played, distinct_share, play},
+    watch::Watch,
 };
 use crate::{
     Error, Result,
@@ -70,6 +71,7 @@ struct Progress {
     entropy_floor: Option<EntropyFloor>,
     /// The reference's mean token entropy on the held-out captions; the floor is a share of it.
     base_entropy: f64,
+    watch: Watch,
 }
 
 const POLICY: &str = "policy.safetensors";
@@ -131,6 +133,7 @@ impl<'a> Stage<'a> {
             kl_budget: guards.kl_budget.map(|budget| KlBudget::new(budget, guards.patience)),
             entropy_floor: None,
             base_entropy: 0.0,
+            watch: Watch::default(),
         };
         let mut stage = Self { config, parts, settings, learner, progress, warnings: Vec::new() };
         stage.measure_base_entropy()?;
@@ -240,6 +243,16 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// Whether an evaluation keeps to the limits of KL and entropy, and to nine tenths of distinct clips.
+    fn within_limits(&self, metrics: &Metrics) -> bool {
+        let guards = &self.config.guards;
+        let at_most = |name: &str, limit: f64| metrics.get(name).is_none_or(|value| value <= limit);
+        let at_least = |name: &str, limit: f64| metrics.get(name).is_none_or(|value| value >= limit);
+        at_most("kl", guards.kl_budget.unwrap_or(f64::INFINITY))
+            && at_least("entropy", guards.entropy_floor_fraction * self.progress.base_entropy)
+            && at_least("distinct", 0.9)
+    }
+
     /// `scored` clips have a total; `unscorable` says why the others have none.
     fn watch(&mut self, metrics: &Metrics, scored: usize, unscorable: &[&str]) -> Result<()> {
         let skipped = metrics.get("skipped").unwrap_or(0.0) > 0.0;
@@ -338,11 +351,20 @@ impl Training for Stage<'_> {
         Ok(())
     }
 
-    /// On held-out captions, with the same random numbers each time: see [`Measurement::metrics`].
+    /// On held-out captions, with the same random numbers each time: see [`Measurement::metrics`] and
+    /// [`watch`](super::watch). With watchers, `guarded` is their gain where the guards' limits hold, and absent elsewhere:
+    /// what [`Choose::Guarded`](crate::recipe::Choose) chooses by.
     fn evaluate(&mut self, step: u64) -> Result<Metrics> {
         let measured = self.measure(&self.evaluation_captions())?;
         self.write_samples(step, &measured)?;
-        Ok(measured.metrics())
+        let mut metrics = measured.metrics();
+        let watched = self.progress.watch.observe(step, &measured.verdicts);
+        self.warnings.extend(watched.parted);
+        metrics.0.extend(watched.metrics.0);
+        if let Some(gain) = metrics.get("gain_watchers").filter(|_| self.within_limits(&metrics)) {
+            metrics.push("guarded", gain);
+        }
+        Ok(metrics)
     }
 }
 

@@ -213,7 +213,8 @@ beta1 = 0.5
 
     #[test]
     fn values_that_break_a_rule_are_refused_by_name() {
-        check("weight = 1.0", "weight = -1.0", "`stage[0].rewards[0].weight` must be above 0, got -1");
+        check("weight = 1.0", "weight = -1.0", "`stage[0].rewards[0].weight` must be at least 0, got -1");
+        check("weight = 1.0", "weight = 0.0", "`stage[0].rewards` must be at least one of a weight above 0");
         check("weight = 1.0", "weight = nan", "rewards[0].weight");
         check("batch = 4", "batch = 0", "`stage[0].batch` must be at least 1, got 0");
         check("batch = 4", "batch = -4", "r.toml:8: ");
@@ -231,6 +232,7 @@ beta1 = 0.5
         check("beta1 = 0.5", "[stage.sampling]\ntop_p = 0.0", "sampling.top_p");
         check("beta1 = 0.5", "[stage.checkpoint]\nevery = 0", "checkpoint.every");
         check("beta1 = 0.5", "[stage.checkpoint]\nevery = 7\nchoose = \"best\"", "a divisor of evaluation.every (50)");
+        check("beta1 = 0.5", "[stage.checkpoint]\nchoose = \"guarded\"", "a reward of weight 0 to watch");
         check("beta1 = 0.5", "[stage.guards]\nkl_budget = 0.0", "guards.kl_budget");
         check("name = \"first\"", "name = \"../x\"", "stage[0].name");
         check("[base]", "seed = -1\n[base]", "r.toml:2: ");

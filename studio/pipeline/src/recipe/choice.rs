@@ -34,6 +34,9 @@ pub enum Choose {
     Last,
     /// The one whose evaluation was best by `metric`.
     Best,
+    /// The one whose evaluation was best by the rewards of weight 0, which are watched and not learned from, among those
+    /// within the guards' limits: see [`watch`](crate::align::watch).
+    Guarded,
 }
 
 /// Writing, keeping and choosing checkpoints.
@@ -62,8 +65,12 @@ impl CheckpointConfig {
     /// What the driver keeps.
     #[must_use]
     pub fn keep(&self) -> Keep {
-        let best = Best { metric: self.metric.clone(), direction: self.direction };
-        Keep { last: self.keep_last, best: (self.choose == Choose::Best).then_some(best) }
+        let best = match self.choose {
+            Choose::Last => None,
+            Choose::Best => Some(Best { metric: self.metric.clone(), direction: self.direction }),
+            Choose::Guarded => Some(Best { metric: "guarded".into(), direction: Direction::Higher }),
+        };
+        Keep { last: self.keep_last, best }
     }
 
     /// Checks the keys, beside those of the evaluation.
@@ -78,9 +85,10 @@ impl CheckpointConfig {
         if self.keep_last == 0 {
             return Err(Error::config(field("keep_last"), "at least 1", 0));
         }
-        if self.choose == Choose::Best {
+        if self.choose != Choose::Last {
             if evaluation.every == 0 {
-                return Err(Error::config(field("choose"), "\"last\" where nothing is evaluated", "\"best\""));
+                let got = format!("{:?}", self.choose).to_lowercase();
+                return Err(Error::config(field("choose"), "\"last\" where nothing is evaluated", got));
             }
             // Else the best evaluation may fall between two checkpoints.
             if !evaluation.every.is_multiple_of(self.every) {

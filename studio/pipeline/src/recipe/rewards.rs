@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub struct RewardConfig {
     /// The reward's name, e.g. "text_adherence"; one of the user's own choice with `process`, `http` or `onnx`.
     pub name: String,
-    /// Its weight in the sum; above 0.
+    /// Its weight in the sum. With 0 the judge is watched and not learned from.
     pub weight: f64,
     /// The raw scores that become 0 and 1; the sum has raw scores where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,8 +53,8 @@ impl RewardConfig {
             };
             return Err(Error::config(field("name"), expected, &self.name));
         }
-        if !(self.weight.is_finite() && self.weight > 0.0) {
-            return Err(Error::config(field("weight"), "above 0", self.weight));
+        if !(self.weight.is_finite() && self.weight >= 0.0) {
+            return Err(Error::config(field("weight"), "at least 0", self.weight));
         }
         if let Some([low, high]) = self.range.filter(|[low, high]| !(low.is_finite() && high.is_finite() && low < high))
         {

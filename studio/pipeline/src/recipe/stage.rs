@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    choice::{CheckpointConfig, EvaluationConfig},
+    choice::{CheckpointConfig, Choose, EvaluationConfig},
     kl::KlConfig,
     optimiser,
     rewards::RewardConfig,
@@ -141,8 +141,13 @@ impl StageConfig {
         }
         self.checkpoint.validate(prefix, &self.evaluation)?;
         self.guards.validate(&field("guards"))?;
-        if self.rewards.is_empty() {
-            return Err(Error::config(field("rewards"), "at least one", "none"));
+        if !self.rewards.iter().any(|reward| reward.weight > 0.0) {
+            let got = if self.rewards.is_empty() { "none" } else { "only ones of weight 0, which are watched" };
+            return Err(Error::config(field("rewards"), "at least one of a weight above 0", got));
+        }
+        if self.checkpoint.choose == Choose::Guarded && self.rewards.iter().all(|reward| reward.weight > 0.0) {
+            let expected = "another choice, or a reward of weight 0 to watch";
+            return Err(Error::config(field("checkpoint.choose"), expected, "guarded"));
         }
         for (i, reward) in self.rewards.iter().enumerate() {
             reward.validate(&field(&format!("rewards[{i}]")), known_rewards)?;

@@ -284,24 +284,24 @@ impl Checkpoints {
         if latest.refused.is_empty() { Ok(latest) } else { Err(latest.refused.swap_remove(0).1) }
     }
 
-    /// The step of the best checkpoint by its evaluation; the newest of equals. `None` when none was evaluated so.
+    /// Step and metric of the best checkpoint by its evaluation; the newest of equals. `None` when none was evaluated so.
     ///
     /// # Errors
     /// As [`Checkpoints::load`], for manifests.
-    pub fn best(&self, best: &Best) -> Result<Option<u64>> {
-        let mut found: Option<(f64, u64)> = None;
+    pub fn best(&self, best: &Best) -> Result<Option<(u64, f64)>> {
+        let mut found: Option<(u64, f64)> = None;
         for step in self.steps()? {
             let evaluation = self.manifest(step)?.evaluation();
             let Some(&value) = evaluation.get(&best.metric).filter(|value| value.is_finite()) else { continue };
-            let better = found.is_none_or(|(leader, _)| match best.direction {
+            let better = found.is_none_or(|(_, leader)| match best.direction {
                 Direction::Higher => value >= leader,
                 Direction::Lower => value <= leader,
             });
             if better {
-                found = Some((value, step));
+                found = Some((step, value));
             }
         }
-        Ok(found.map(|(_, step)| step))
+        Ok(found)
     }
 
     /// Removes what `keep` does not name.
@@ -310,7 +310,7 @@ impl Checkpoints {
     /// [`Error::Io`] when a folder cannot be removed.
     pub fn prune(&self, keep: &Keep) -> Result<()> {
         let steps = self.steps()?;
-        let best = keep.best.as_ref().map_or(Ok(None), |best| self.best(best))?;
+        let best = keep.best.as_ref().map_or(Ok(None), |best| self.best(best))?.map(|(step, _)| step);
         let old = steps.len().saturating_sub(keep.last.max(1));
         for step in steps.into_iter().take(old).filter(|step| Some(*step) != best) {
             // The name goes first, so that a kill in between leaves no half checkpoint under it.
@@ -414,7 +414,7 @@ mod tests {
             checkpoints.write(step, &files(), &evaluated(value)).unwrap();
         }
         let best = |direction| Best { metric: "reward".into(), direction };
-        assert_eq!(checkpoints.best(&best(Direction::Lower)).unwrap(), Some(4));
+        assert_eq!(checkpoints.best(&best(Direction::Lower)).unwrap().unwrap().0, 4);
         checkpoints.prune(&Keep { last: 1, best: Some(best(Direction::Higher)) }).unwrap();
         assert_eq!(checkpoints.steps().unwrap(), [2, 4]);
         checkpoints.prune(&Keep { last: 0, best: None }).unwrap();

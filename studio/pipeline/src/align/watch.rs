@@ -1,0 +1,182 @@
+//! Watchers against over-optimisation: judges that a stage does not learn from, held against the reward that it does.
+//!
+//! A reward model is right about the clips that it was trained on and about clips like them. A policy that is pushed on
+//! finds clips that the model is wrong about: the reward goes on rising while what it stands for falls (Gao et al.,
+//! "Scaling laws for reward model overoptimization", 2023). Judges that are not trained on need not be wrong about the
+//! same clips. At each evaluation, on the same captions and random numbers,
+//!
+//! gain_j = (m_j - m_j(0)) / s_j(0), with m_j and s_j the mean and the standard deviation of judge j over clips,
+//!
+//! in evaluation 0 of the stage. `gain_proxy` is that of the total reward, `gain_watchers` the mean over watchers. The two
+//! have *parted* when the watchers have fallen from their best by more than two standard errors of a difference of means,
+//! 2 sqrt(2 / n) over n clips, while the proxy has not.
+
+use std::collections::BTreeMap;
+
+use musicrl_core::reward::{Score, SumReport};
+use serde::{Deserialize, Serialize};
+
+use crate::training::Metrics;
+
+/// Key of the total among the judges: no judge can have this name.
+const TOTAL: &str = "=total";
+
+/// Mean and standard deviation of a judge's scores as the stage began.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Level {
+    mean: f64,
+    spread: f64,
+}
+
+impl Level {
+    /// `None` where fewer than two clips could be scored.
+    fn of(scores: &[Score]) -> Option<Self> {
+        let values: Vec<f64> = scores.iter().filter_map(Score::value).collect();
+        if values.len() < 2 {
+            return None;
+        }
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let variance = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (count - 1.0);
+        Some(Self { mean, spread: variance.sqrt() })
+    }
+}
+
+/// Where the watchers were best.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Best {
+    step: u64,
+    watchers: f64,
+    proxy: f64,
+}
+
+/// What is remembered from one evaluation to the next. Plain data, so that a checkpoint can carry it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Watch {
+    start: BTreeMap<String, Level>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    best: Option<Best>,
+}
+
+/// What an evaluation says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Watched {
+    /// `gain_proxy`, and with watchers `gain_watchers`.
+    pub metrics: Metrics,
+    /// That the proxy and the watchers have parted.
+    pub parted: Option<String>,
+}
+
+impl Watch {
+    /// Takes what the judges said in an evaluation after `step` steps; the first one is what the others are held against.
+    pub fn observe(&mut self, step: u64, verdicts: &SumReport) -> Watched {
+        let watchers = || verdicts.parts.iter().filter(|part| part.weight == 0.0);
+        if self.start.is_empty() {
+            let judges = watchers().map(|part| (part.name.as_str(), &part.raw)).chain([(TOTAL, &verdicts.total)]);
+            self.start = judges.filter_map(|(name, scores)| Some((name.to_string(), Level::of(scores)?))).collect();
+        }
+        let mut watched = Watched::default();
+        let Some(proxy) = self.gain(TOTAL, &verdicts.total) else { return watched };
+        watched.metrics.push("gain_proxy", proxy);
+        let gains: Vec<f64> = watchers().filter_map(|part| self.gain(&part.name, &part.raw)).collect();
+        if gains.is_empty() {
+            return watched;
+        }
+        let gain = gains.iter().sum::<f64>() / gains.len() as f64;
+        watched.metrics.push("gain_watchers", gain);
+        match self.best.filter(|best| best.watchers >= gain) {
+            None => self.best = Some(Best { step, watchers: gain, proxy }),
+            Some(best) => {
+                let clips = verdicts.total.iter().filter(|score| score.value().is_some()).count();
+                let noise = 2.0 * (2.0 / clips.max(1) as f64).sqrt();
+                if best.watchers - gain > noise && proxy >= best.proxy {
+                    watched.parted = Some(format!(
+                        "the reward and its watchers have parted: since step {} the reward has gone from {:+.2} to \
+                         {proxy:+.2} standard deviations, the watchers from {:+.2} to {gain:+.2} (step {step})",
+                        best.step, best.proxy, best.watchers
+                    ));
+                }
+            }
+        }
+        watched
+    }
+
+    /// `None` for a judge that said nothing, or the same about every clip, as the stage began.
+    fn gain(&self, name: &str, scores: &[Score]) -> Option<f64> {
+        let start = self.start.get(name).filter(|start| start.spread > 0.0)?;
+        Some((Level::of(scores)?.mean - start.mean) / start.spread)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use musicrl_core::reward::PartReport;
+
+    use super::*;
+
+    /// Sixty-four clips; the reward and one watcher, each from `-1, 1, -1, ...` moved by so much.
+    fn verdicts(proxy: f64, watcher: f64) -> SumReport {
+        let scores = |by: f64| (0..64).map(|i| Score::Value(f64::from(2 * (i % 2) - 1) + by)).collect::<Vec<_>>();
+        let part = |name: &str, weight: f64, by: f64| PartReport {
+            name: name.into(),
+            weight,
+            raw: scores(by),
+            scaled: scores(by),
+        };
+        SumReport { parts: vec![part("proxy", 1.0, proxy), part("other", 0.0, watcher)], total: scores(proxy) }
+    }
+
+    #[test]
+    fn gains_are_in_standard_deviations_of_the_start() {
+        let mut watch = Watch::default();
+        let first = watch.observe(0, &verdicts(3.0, -5.0));
+        assert_eq!(first.metrics.0, [("gain_proxy".into(), 0.0), ("gain_watchers".into(), 0.0)]);
+        let spread = (64.0_f64 / 63.0).sqrt();
+        let second = watch.observe(10, &verdicts(4.0, -5.5));
+        assert!((second.metrics.get("gain_proxy").unwrap() - 1.0 / spread).abs() < 1e-12);
+        assert!((second.metrics.get("gain_watchers").unwrap() + 0.5 / spread).abs() < 1e-12);
+    }
+
+    #[test]
+    fn they_part_when_the_reward_rises_and_the_watchers_fall_beyond_noise() {
+        let mut watch = Watch::default();
+        // Two standard errors of a difference over 64 clips: 0.354.
+        for (step, proxy, watcher, parted) in [
+            (0, 0.0, 0.0, false),
+            (1, 0.5, 0.4, false),
+            (2, 1.0, 0.1, false),
+            (3, 1.5, 0.0, true),
+            (4, 0.2, 0.0, false),
+            (5, 2.0, 0.5, false),
+            (6, 2.5, -1.0, true),
+        ] {
+            let watched = watch.observe(step, &verdicts(proxy, watcher));
+            assert_eq!(watched.parted.is_some(), parted, "step {step}");
+        }
+        let text = watch.observe(7, &verdicts(3.0, -2.0)).parted.unwrap();
+        assert!(text.contains("since step 5") && text.contains("(step 7)"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_left_out() {
+        let mut report = verdicts(0.0, 0.0);
+        report.parts[1].raw.fill(Score::Value(2.0));
+        let mut watch = Watch::default();
+        assert_eq!(watch.observe(0, &report).metrics.get("gain_watchers"), None);
+        report.total.fill(Score::Unscorable("silence".into()));
+        assert_eq!(Watch::default().observe(0, &report), Watched::default());
+    }
+
+    #[test]
+    fn the_state_survives_a_checkpoint() {
+        let mut watch = Watch::default();
+        watch.observe(0, &verdicts(0.1, 0.2));
+        watch.observe(1, &verdicts(0.3, 0.7));
+        let text = toml::to_string(&watch).unwrap();
+        assert_eq!(toml::from_str::<Watch>(&text).unwrap(), watch);
+        assert_eq!(toml::from_str::<Watch>(&toml::to_string(&Watch::default()).unwrap()).unwrap(), Watch::default());
+    }
+}
