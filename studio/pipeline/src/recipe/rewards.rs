@@ -67,6 +67,7 @@ impl RewardConfig {
             other => other.into(),
         })
     }
+
     /// Whether the judge is the user's own.
     #[must_use]
     pub fn is_external(&self) -> bool {

@@ -195,3 +195,6 @@ impl Reward for HttpJudge {
         self.scores(clips).map_err(|reason| musicrl_core::Error::Reward { name: self.name.clone(), reason })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,3 +158,6 @@ impl Reward for ProcessJudge {
         self.scores(clips).map_err(|reason| musicrl_core::Error::Reward { name: self.name.clone(), reason })
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests;
