@@ -195,11 +195,12 @@ impl Running {
 
     /// Ends the program and says how it ended, with the last lines of its error stream.
     pub(super) fn epitaph(mut self, missing: Option<Missing>) -> String {
-        if missing == Some(Missing::Ended) {
-            // It closed its output: it is about to end, and its own status says more than ours.
-            self.wait_until(Instant::now() + GRACE);
-        }
+        // Where it closed its output it is about to end, and its own status says more than ours.
+        let patience = if missing == Some(Missing::Ended) { GRACE } else { Duration::ZERO };
+        self.wait_until(Instant::now() + patience);
         let itself = self.ended;
+        // Its children may live on, with what they hold.
+        self.kill_group();
         self.kill();
         // What it wrote last may still be on its way.
         let _ = self.errors_end.recv_timeout(GRACE);
@@ -231,21 +232,26 @@ impl Running {
         }
     }
 
-    /// Kills the program with its group and takes its status, so that no zombie stays.
-    fn kill(&mut self) {
-        self.requests = None;
-        if self.ended.is_some() {
-            return;
-        }
-        // The group first: until the status is taken, its number belongs to nobody else.
+    /// Kills whatever is left of the program's group. While anything is, the group's number belongs to nobody else.
+    fn kill_group(&self) {
         #[cfg(unix)]
         if let Ok(group) = i32::try_from(self.child.id()) {
             use nix::{
                 sys::signal::{Signal, killpg},
                 unistd::Pid,
             };
+            // An error means that there is nobody.
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
+    }
+
+    /// Kills the program with its group and takes its status, so that no zombie stays.
+    fn kill(&mut self) {
+        self.requests = None;
+        if self.ended.is_some() {
+            return;
+        }
+        self.kill_group();
         // An error means that it is gone already.
         let _ = self.child.kill();
         self.ended = self.child.wait().ok();

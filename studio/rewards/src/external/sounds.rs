@@ -1,6 +1,6 @@
 //! A batch's sounds as 16-bit WAV, in files of a folder of its own or in memory.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use musicrl_codec::{audio::Audio, write::wav_bytes};
 use musicrl_core::reward::{Clip, Score};
@@ -12,7 +12,7 @@ pub(super) struct Sounds {
     /// Never read: its drop removes the folder.
     _folder: TempDir,
     /// The file of each clip; `None` for one that cannot be asked about.
-    paths: Vec<Option<PathBuf>>,
+    paths: Vec<Option<String>>,
 }
 
 impl Sounds {
@@ -33,14 +33,16 @@ impl Sounds {
                 continue;
             };
             fs::write(&path, bytes).map_err(|error| format!("write {}: {error}", path.display()))?;
-            paths.push(Some(path));
+            let path = path.into_os_string().into_string();
+            // JSON cannot name it.
+            paths.push(Some(path.map_err(|path| format!("{} is no UTF-8", path.display()))?));
         }
         Ok(Self { _folder: folder, paths })
     }
 
     /// The file of a clip.
     pub(super) fn path(&self, clip: usize) -> Option<&str> {
-        self.paths.get(clip)?.as_deref()?.to_str()
+        self.paths.get(clip)?.as_deref()
     }
 }
 
@@ -57,6 +59,8 @@ pub(super) fn wav(clip: &Clip<'_>, score: &mut Option<Score>) -> Option<Vec<u8>>
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use musicrl_core::reward::{AudioView, TokensView};
 
     use super::*;
