@@ -63,6 +63,10 @@ impl From<Error> for Failure {
             Error::Guard { guard: "unscorable", .. } => Some(
                 "a judge refuses every clip: look at the stage's clip_seconds and rewards, and hear the run's samples",
             ),
+            Error::Core(musicrl_core::Error::Reward { .. }) => Some(
+                "try the judge with `musicrl judge RECIPE --audio FILE --caption TEXT`; a run goes on from its last \
+                 checkpoint with the same command",
+            ),
             Error::Guard { .. } => {
                 Some("the last good checkpoint is kept; raise the KL's alpha or lower the learning rate in the recipe")
             }

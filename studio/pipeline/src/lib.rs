@@ -14,6 +14,7 @@ pub mod evaluate_gradient;
 pub mod figure;
 pub mod generate;
 pub mod guards;
+pub mod judge;
 pub mod music;
 pub mod optim;
 pub mod parallel;

@@ -28,16 +28,18 @@
 //! - [`config`] and [`model`]: both towers; [`contrastive`]: the loss
 //! - [`quantiser`]: embeddings as tokens
 //! - [`adherence`]: the reward
+//! - [`external`]: judges of the user's own: a program, a service, a network
 //!
 //! # What it does not do
-//! It downloads nothing, trains nothing by itself, and reads no files: weights come through
-//! [`musicrl_core::params::ParamTable`].
+//! It downloads nothing, trains nothing by itself, and reads no weights from files (but for networks of the user's own):
+//! they come through [`musicrl_core::params::ParamTable`].
 #![forbid(unsafe_code)]
 
 pub mod adherence;
 pub mod config;
 pub mod contrastive;
 mod error;
+pub mod external;
 pub mod front_end;
 mod kmeans;
 pub mod model;

@@ -2,12 +2,13 @@
 
 use burn::tensor::Device;
 use musicrl_core::{
-    reward::{
-        AudioView, Clip, Part, RangeMap, Reward as _, Scale, Score, SumReport, TokensView, WeightedSum, Windowed,
-    },
+    reward::{AudioView, Clip, Part, RangeMap, Reward, Scale, Score, SumReport, TokensView, WeightedSum, Windowed},
     tokens::Tokens,
 };
-use musicrl_rewards::TextAdherence;
+use musicrl_rewards::{
+    TextAdherence,
+    external::{HttpJudge, OnnxJudge, ProcessJudge},
+};
 
 use crate::{Error, Result, bundle::Bundle, music::load_text_audio, recipe::RewardConfig};
 
@@ -27,12 +28,14 @@ impl Judges {
     /// The judges that a stage asks for, with the models of `bundle`.
     ///
     /// # Errors
-    /// [`Error::Config`] for a name that is no reward; when the bundle lacks a judge's model.
+    /// [`Error::Config`] for a name that is no reward; when the bundle lacks a judge's model, or a judge of the user's
+    /// own cannot be started.
     pub fn of_recipe(rewards: &[RewardConfig], bundle: &Bundle, device: &Device) -> Result<Self> {
         let device = device.clone().inner();
         let part = |config: &RewardConfig| -> Result<Part> {
-            let reward = match config.name.as_str() {
-                "text_adherence" => TextAdherence::new(load_text_audio(bundle, &device)?),
+            let reward: Box<dyn Reward> = match config.name.as_str() {
+                _ if config.is_external() => external(config)?,
+                "text_adherence" => Box::new(TextAdherence::new(load_text_audio(bundle, &device)?)),
                 other => return Err(Error::config("rewards.name", format!("one of {}", REWARDS.join(", ")), other)),
             };
             let scale = Scale { map: config.range.map(|from| RangeMap { from, to: [0.0, 1.0] }), clip: None };
@@ -87,6 +90,17 @@ impl Judges {
             .collect();
         Ok(sum.report(&clips)?)
     }
+}
+
+/// A judge of the user's own.
+fn external(config: &RewardConfig) -> Result<Box<dyn Reward>> {
+    let name = config.name.as_str();
+    Ok(match (&config.process, &config.http, &config.onnx) {
+        (Some(process), None, None) => Box::new(ProcessJudge::new(name, process.clone())?),
+        (None, Some(http), None) => Box::new(HttpJudge::new(name, http.clone())?),
+        (None, None, Some(onnx)) => Box::new(OnnxJudge::new(name, onnx.clone())?),
+        _ => return Err(Error::config("rewards", "with exactly one of `process`, `http` and `onnx`", name)),
+    })
 }
 
 /// Mean of the scores that there are; `None` of none.

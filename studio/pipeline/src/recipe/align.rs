@@ -72,6 +72,7 @@ impl AlignRecipe {
             recipe.base.path = folder.join(&recipe.base.path);
         }
         recipe.captions.path = recipe.captions.path.map(|path| folder.join(path));
+        recipe.stage.iter_mut().flat_map(|stage| &mut stage.rewards).for_each(|reward| reward.seen_from(folder));
         recipe.resolve(known_rewards)
     }
 
@@ -265,6 +266,9 @@ beta1 = 0.5
             .replace("[[stage]]", "[captions]\nsource = \"file\"\npath = \"captions.txt\"\n[[stage]]");
         let path = temp.path().join("recipe.toml");
         std::fs::write(&path, text).unwrap();
+        let own = RECIPE.replace("name = \"text_adherence\"", "name = \"own\", process = { command = [\"judge\"] }");
+        let process = read(&own).unwrap().stage.remove(0).rewards.remove(0).process.unwrap();
+        assert_eq!(process.folder, Some("recipes".into()));
         let recipe = AlignRecipe::load(&path, &KNOWN).unwrap();
         assert_eq!(recipe.base.path, temp.path().join("base"));
         assert_eq!(recipe.captions.path, Some(temp.path().join("captions.txt")));

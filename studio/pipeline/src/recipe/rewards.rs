@@ -1,6 +1,9 @@
 //! A stage's rewards as a recipe writes them.
 
+use std::path::Path;
+
 use musicrl_core::reward::Windows;
+use musicrl_rewards::external::{HttpConfig, OnnxConfig, ProcessConfig};
 use serde::{Deserialize, Serialize};
 
 use super::nearest::nearest;
@@ -10,7 +13,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RewardConfig {
-    /// The reward's name, e.g. "text_adherence".
+    /// The reward's name, e.g. "text_adherence"; one of the user's own choice with `process`, `http` or `onnx`.
     pub name: String,
     /// Its weight in the sum. With 0 the judge is watched and not learned from.
     pub weight: f64,
@@ -20,7 +23,19 @@ pub struct RewardConfig {
     /// Which parts are judged.
     #[serde(default)]
     pub windows: Windows,
+    /// A program of the user's that judges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessConfig>,
+    /// A service of the user's that judges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpConfig>,
+    /// A network of the user's that judges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onnx: Option<OnnxConfig>,
 }
+
+/// Longest name of a reward of the user's own.
+const NAME_MAX: usize = 64;
 
 impl RewardConfig {
     /// Checks every key against the rules and the name against the rewards that there are.
@@ -29,10 +44,12 @@ impl RewardConfig {
     /// [`Error::Config`] naming the key.
     pub fn validate(&self, prefix: &str, known: &[&str]) -> Result<()> {
         let field = |name: &str| format!("{prefix}.{name}");
-        if !known.contains(&self.name.as_str()) {
+        if self.is_external() {
+            self.validate_external(prefix, known)?;
+        } else if !known.contains(&self.name.as_str()) {
             let expected = match nearest(&self.name, known.iter().copied()) {
                 Some(name) => format!("a known reward (did you mean `{name}`?)"),
-                None => format!("one of {}", known.join(", ")),
+                None => format!("one of {}, or have `process`, `http` or `onnx`", known.join(", ")),
             };
             return Err(Error::config(field("name"), expected, &self.name));
         }
@@ -49,5 +66,101 @@ impl RewardConfig {
             }
             other => other.into(),
         })
+    }
+
+    /// Whether the judge is the user's own.
+    #[must_use]
+    pub fn is_external(&self) -> bool {
+        self.process.is_some() || self.http.is_some() || self.onnx.is_some()
+    }
+
+    /// Whether the judge is the user's own and asks for tokens.
+    #[must_use]
+    pub fn asks_for_tokens(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.tokens)
+            || self.http.as_ref().is_some_and(|http| http.tokens)
+    }
+
+    fn validate_external(&self, prefix: &str, known: &[&str]) -> Result<()> {
+        let field = |name: &str| format!("{prefix}.{name}");
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
+        if self.name.is_empty() || self.name.len() > NAME_MAX || !self.name.chars().all(plain) {
+            let expected = format!("1 to {NAME_MAX} lower-case letters, digits, `_` and `-`");
+            return Err(Error::config(field("name"), expected, format!("{:?}", self.name)));
+        }
+        if known.contains(&self.name.as_str()) {
+            return Err(Error::config(field("name"), "none of the built-in rewards' names", &self.name));
+        }
+        let judged = match (&self.process, &self.http, &self.onnx) {
+            (Some(process), None, None) => process.validate(),
+            (None, Some(http), None) => http.validate(),
+            (None, None, Some(onnx)) => onnx.validate(),
+            _ => {
+                let got = format!("more than one in `{}`", self.name);
+                return Err(Error::config(prefix, "with exactly one of `process`, `http` and `onnx`", got));
+            }
+        };
+        judged.map_err(|error| match error.into() {
+            Error::Config { field: name, expected, got } => Error::config(field(&name), expected, got),
+            other => other,
+        })
+    }
+
+    /// Makes the paths of an external judge relative to the recipe's folder.
+    pub(super) fn seen_from(&mut self, folder: &Path) {
+        if let Some(process) = &mut self.process {
+            process.seen_from(folder);
+        }
+        if let Some(onnx) = &mut self.onnx {
+            onnx.seen_from(folder);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [&str; 2] = ["text_adherence", "quality"];
+
+    fn read(text: &str) -> Result<RewardConfig> {
+        let config: RewardConfig = crate::recipe::parse(text, Path::new("r.toml"))?;
+        config.validate("rewards[0]", &KNOWN)?;
+        Ok(config)
+    }
+
+    fn check(text: &str, expected: &str) {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn rewards_of_ones_own_have_names_of_their_own() {
+        let process = "weight = 1.0\nprocess = { command = [\"python3\", \"judge.py\"], timeout_seconds = 5 }\n";
+        let own = |name: &str| format!("name = \"{name}\"\n{process}");
+        let config = read(&own("my-judge_2")).unwrap();
+        assert!(config.is_external());
+        assert_eq!(config.process.unwrap().timeout_seconds, 5.0);
+        check(&own("quality"), "`rewards[0].name` must be none of the built-in");
+        for name in ["", "My", "a b", "../x", &"x".repeat(65)] {
+            check(&own(name), "rewards[0].name");
+        }
+        check("name = \"mine\"\nweight = 1.0\n", "have `process`, `http` or `onnx`");
+        check(&(own("mine") + "http = { url = \"http://localhost:1\" }\n"), "exactly one of");
+    }
+
+    #[test]
+    fn settings_of_external_judges_are_checked_by_name() {
+        let with = |judge: &str| format!("name = \"mine\"\nweight = 1.0\n{judge}\n");
+        assert!(read(&with("http = { url = \"http://localhost:8000/judge\", audio = \"path\" }")).is_ok());
+        assert!(read(&with("onnx = { path = \"judge.onnx\", input = \"log_mel\", mel = { bands = 64 } }")).is_ok());
+        check(&with("process = { command = [] }"), "`rewards[0].process.command` must be");
+        check(&with("process = { command = \"judge.py\" }"), "r.toml:3:");
+        check(&with("process = { comand = [\"x\"] }"), "did you mean `command`?");
+        check(&with("process = { command = [\"x\"], timeout_seconds = 0 }"), "rewards[0].process.timeout_seconds");
+        check(&with("http = { url = \"https://h/\" }"), "`rewards[0].http.url`");
+        check(&with("http = { url = \"http://h/\", audio = \"flac\" }"), "unknown value `flac`");
+        check(&with("onnx = { path = \"x\", sample_rate_hz = 10 }"), "rewards[0].onnx.sample_rate_hz");
+        check(&with("onnx = { path = \"x\", mel = { bands = 64 } }"), "rewards[0].onnx.mel");
     }
 }
