@@ -79,8 +79,13 @@ fn ratings_of_people_are_read_and_bad_rows_are_named() {
     let good: String = rows.collect();
     std::fs::write(&table, format!("file,rating,rater\n{good}gone.wav,3,ann\nx.wav,9,ann\n")).unwrap();
     let folders = ["--corpus", text(&corpus), "--bundle", text(&bundle), "--out", text(&out), "--json"];
-    let train = |table: &Path| [&["train", "quality", "--ratings"], &[text(table)], &folders[..], &SMALL[..]].concat()
-        .into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let train = |table: &Path| {
+        [&["train", "quality", "--ratings", text(table)][..], &folders[..], &SMALL[..]]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     let args = train(&table);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let trained = json(&args);

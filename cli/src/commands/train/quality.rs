@@ -72,6 +72,7 @@ pub fn run(context: &Context, quality: &QualityFlags) -> Result<Report, Failure>
     training.optimiser.decay_steps = steps;
     let mut settings: Settings = flags.settings(&Settings { model, training })?;
     settings.model.ratings = quality.ratings.as_ref().map_or(RatingsOrigin::Simulated, |_| RatingsOrigin::Human);
+    settings.model.validate().map_err(Error::from)?;
     settings.training.validate("training", &settings.model)?;
     let corpus = flags.corpus(settings.model.front_end.sample_rate_hz)?;
     let mut bundle = flags.bundle()?;

@@ -48,8 +48,8 @@ impl RatedFiles {
         (model, held_out_share, seed): (&QualityModel, f64, u64),
         progress: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
-        let clips: BTreeMap<&str, usize> =
-            corpus.clips().iter().enumerate().flat_map(|(at, clip)| [(clip.id.as_str(), at)]).collect();
+        let ids: BTreeMap<&str, usize> =
+            corpus.clips().iter().enumerate().map(|(at, clip)| (clip.id.as_str(), at)).collect();
         let files: BTreeMap<&str, usize> =
             corpus.clips().iter().enumerate().map(|(at, clip)| (clip.file.as_str(), at)).collect();
         let mut set = Self {
@@ -63,7 +63,7 @@ impl RatedFiles {
         let mut tracks = Vec::new();
         for (done, (name, file)) in table.files.into_iter().enumerate() {
             progress(done, total)?;
-            let clip = files.get(name.as_str()).or_else(|| clips.get(name.as_str())).copied();
+            let clip = files.get(name.as_str()).or_else(|| ids.get(name.as_str())).copied();
             let place = match clip {
                 Some(clip) => Place::Clip(clip),
                 None if stays_inside(&name) => Place::File(folder.join(&name)),

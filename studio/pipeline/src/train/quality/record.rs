@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde::Serialize;
 
-use super::{Rating, RatedSounds, SetAside};
+use super::{RatedSounds, Rating, SetAside};
 use crate::{Error, Result};
 
 /// The rated sounds of a run, one a line.
@@ -44,7 +44,8 @@ pub fn write_record(folder: &Path, sounds: &dyn RatedSounds, set_aside: &[SetAsi
 }
 
 fn json_line(value: &impl Serialize) -> Result<String> {
-    let text = serde_json::to_string(value).map_err(|error| Error::config("ratings", "text that JSON can hold", error))?;
+    let text =
+        serde_json::to_string(value).map_err(|error| Error::config("ratings", "text that JSON can hold", error))?;
     Ok(text + "\n")
 }
 

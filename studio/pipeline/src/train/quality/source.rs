@@ -1,6 +1,6 @@
 //! Where the training gets rated sounds.
 
-use musicrl_rewards::quality::{Rated, RatingsOrigin};
+use musicrl_rewards::quality::{RatingsOrigin, loss::Rated};
 
 use super::Rating;
 use crate::{Error, Result, corpus::Split};

@@ -305,7 +305,10 @@ mod tests {
             let key = Key::new(5, Purpose::Test).clip(clip as u64);
             let mut stream = key.stream();
             let (hz, samples) = (stream.between(150.0, 900.0), 6_000 + stream.below(6_000));
-            let tone = |n: usize| (n as f64 * hz / 8_000.0 * 6.283).sin() + (n as f64 * hz / 5_300.0 * 6.283).sin();
+            let tone = |n: usize| {
+                (n as f64 * hz / 8_000.0 * std::f64::consts::TAU).sin()
+                    + (n as f64 * hz / 5_300.0 * std::f64::consts::TAU).sin()
+            };
             let clean: Vec<f32> = (0..samples).map(|n| (0.2 * tone(n)) as f32).collect();
             let degradation = Degradation { kind: Kind::Noise, strength: stream.uniform() };
             let audio = degradation.apply(&clean, RATE_HZ, None, key.step(1)).unwrap();
