@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use musicrl_core::{reward::Windows, sampling::SamplingConfig};
+use musicrl_core::sampling::SamplingConfig;
 use musicrl_pipeline::{
     align::judges::REWARDS,
     generate::{BestOfSettings, Format, GenerateSettings, generate},
@@ -69,8 +69,7 @@ pub struct Flags {
 }
 
 fn best_of(candidates: usize, names: &[String]) -> Result<BestOfSettings, Failure> {
-    let reward = |name: &String| RewardConfig { name: name.clone(), weight: 1.0, range: None, windows: Windows::Whole };
-    let rewards: Vec<RewardConfig> = names.iter().map(reward).collect();
+    let rewards: Vec<RewardConfig> = names.iter().map(|name| RewardConfig::named(name, 1.0)).collect();
     rewards.iter().try_for_each(|reward| reward.validate("by", &REWARDS))?;
     Ok(BestOfSettings { candidates, rewards })
 }

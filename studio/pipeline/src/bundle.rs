@@ -1,6 +1,6 @@
 //! A bundle: the models that make music together, as one directory.
 //!
-//! `bundle.json` lists the parts (codec, semantic tokeniser, text-audio embedding, policy, fine stage) with their
+//! `bundle.json` lists the parts (codec, semantic tokeniser, text-audio embedding, policy, fine stage, judges) with their
 //! settings and the SHA-256 of their weights; each part's weights are a safetensors file beside it. A bundle may hold
 //! some parts only: each `train` command adds one. The embedded base is a bundle inside the binary.
 
@@ -29,6 +29,8 @@ pub mod part {
     pub const POLICY: &str = "policy";
     /// The fine acoustic stage.
     pub const FINE: &str = "fine";
+    /// The predictor of acoustic quality, a judge.
+    pub const QUALITY: &str = "quality";
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use musicrl_core::{
     reward::AudioView,
     tokens::{Interleave, Streams, Tokens},
 };
-use musicrl_rewards::{TextAudioConfig, TextAudioModel};
+use musicrl_rewards::{QualityConfig, QualityModel, TextAudioConfig, TextAudioModel};
 use rayon::prelude::*;
 
 use crate::{
@@ -63,6 +63,14 @@ pub fn load_policy(bundle: &Bundle, device: &Device) -> Result<HierarchicalPolic
 /// When the part is missing or its files do not fit.
 pub fn load_fine(bundle: &Bundle, device: &Device) -> Result<FineModel> {
     bundle.load(part::FINE, bundle.config::<FineConfig>(part::FINE)?.init(device)?)
+}
+
+/// Reads the predictor of acoustic quality of a bundle.
+///
+/// # Errors
+/// When the part is missing or its files do not fit.
+pub fn load_quality(bundle: &Bundle, device: &Device) -> Result<QualityModel> {
+    bundle.load(part::QUALITY, bundle.config::<QualityConfig>(part::QUALITY)?.init(device)?)
 }
 
 /// Semantic and acoustic tokens of one clip.

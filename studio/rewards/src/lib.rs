@@ -1,4 +1,4 @@
-//! Judges that hear audio: the joint text-audio embedding, its tokens, and text adherence as a reward.
+//! Judges that hear audio: the joint text-audio embedding, its tokens, text adherence and acoustic quality as rewards.
 //!
 //! A caption and a piece of audio become unit vectors of one space, trained so that what belongs together lies together.
 //! The space serves twice: its residual-quantised vectors are the condition of the policy (of the audio in pretraining,
@@ -28,6 +28,7 @@
 //! - [`config`] and [`model`]: both towers; [`contrastive`]: the loss
 //! - [`quantiser`]: embeddings as tokens
 //! - [`adherence`]: the reward
+//! - [`quality`]: the predictor of opinion scores, its loss, the reward
 //! - [`external`]: judges of the user's own: a program, a service, a network
 //!
 //! # What it does not do
@@ -43,6 +44,7 @@ pub mod external;
 pub mod front_end;
 mod kmeans;
 pub mod model;
+pub mod quality;
 pub mod quantiser;
 pub mod text;
 pub mod towers;
@@ -52,4 +54,5 @@ pub use adherence::TextAdherence;
 pub use config::TextAudioConfig;
 pub use error::{Error, Result};
 pub use model::TextAudioModel;
+pub use quality::{AcousticQuality, QualityConfig, QualityModel};
 pub use quantiser::{EmbeddingQuantiser, EmbeddingQuantiserConfig};

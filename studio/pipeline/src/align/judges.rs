@@ -1,19 +1,27 @@
 //! The rewards of a stage: made from a recipe, scored with raw, scaled and total values.
 
+use std::path::Path;
+
 use burn::tensor::Device;
 use musicrl_core::{
     reward::{AudioView, Clip, Part, RangeMap, Reward, Scale, Score, SumReport, TokensView, WeightedSum, Windowed},
     tokens::Tokens,
 };
 use musicrl_rewards::{
-    TextAdherence,
+    AcousticQuality, TextAdherence,
     external::{HttpJudge, OnnxJudge, ProcessJudge},
 };
 
-use crate::{Error, Result, bundle::Bundle, music::load_text_audio, recipe::RewardConfig};
+use crate::{
+    Error, Result,
+    bundle::Bundle,
+    embedded,
+    music::{load_quality, load_text_audio},
+    recipe::{EMBEDDED, RewardConfig},
+};
 
 /// The rewards that a recipe may name.
-pub const REWARDS: [&str; 1] = ["text_adherence"];
+pub const REWARDS: [&str; 2] = ["text_adherence", AcousticQuality::NAME];
 
 /// The judges of a stage; without any, clips are played and not scored.
 pub struct Judges(Option<WeightedSum>);
@@ -25,17 +33,20 @@ impl std::fmt::Debug for Judges {
 }
 
 impl Judges {
-    /// The judges that a stage asks for, with the models of `bundle`.
+    /// The judges that a stage asks for, with the models of `bundle` where a reward names no other.
     ///
     /// # Errors
-    /// [`Error::Config`] for a name that is no reward; when the bundle lacks a judge's model, or a judge of the user's
-    /// own cannot be started.
+    /// [`Error::Config`] for a name that is no reward; when a bundle cannot be read or lacks a judge's model, or a judge of
+    /// the user's own cannot be started.
     pub fn of_recipe(rewards: &[RewardConfig], bundle: &Bundle, device: &Device) -> Result<Self> {
         let device = device.clone().inner();
         let part = |config: &RewardConfig| -> Result<Part> {
+            let other = config.bundle.as_deref().map(judge_bundle).transpose()?;
+            let bundle = other.as_ref().unwrap_or(bundle);
             let reward: Box<dyn Reward> = match config.name.as_str() {
                 _ if config.is_external() => external(config)?,
                 "text_adherence" => Box::new(TextAdherence::new(load_text_audio(bundle, &device)?)),
+                AcousticQuality::NAME => Box::new(AcousticQuality::new(load_quality(bundle, &device)?)),
                 other => return Err(Error::config("rewards.name", format!("one of {}", REWARDS.join(", ")), other)),
             };
             let scale = Scale { map: config.range.map(|from| RangeMap { from, to: [0.0, 1.0] }), clip: None };
@@ -103,6 +114,14 @@ fn external(config: &RewardConfig) -> Result<Box<dyn Reward>> {
     })
 }
 
+/// The bundle that a reward names: a folder, or the base inside the program.
+///
+/// # Errors
+/// As [`Bundle::open`].
+pub fn judge_bundle(path: &Path) -> Result<Bundle> {
+    if path == Path::new(EMBEDDED) { embedded::base() } else { Bundle::open(path) }
+}
+
 /// Mean of the scores that there are; `None` of none.
 #[must_use]
 pub fn mean(scores: &[Score]) -> Option<f64> {
@@ -112,13 +131,44 @@ pub fn mean(scores: &[Score]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use musicrl_core::params::Storage;
+    use musicrl_rewards::QualityConfig;
+
     use super::*;
+    use crate::bundle::part;
 
     #[test]
     fn unscorable_clips_do_not_count_in_means() {
         let scores = [Score::Value(1.0), Score::Unscorable("silence".into()), Score::Value(2.0)];
         assert_eq!(mean(&scores), Some(1.5));
         assert_eq!(mean(&scores[1..2]), None);
+    }
+
+    #[test]
+    fn a_reward_may_come_from_another_bundle_than_the_base() {
+        let (device, temp) = (Device::flex(), tempfile::tempdir().unwrap());
+        let mut judge = Bundle::new();
+        let config = QualityConfig::base();
+        judge.set(part::QUALITY, &config, &config.init_seeded(1, &device).unwrap(), Storage::F32).unwrap();
+        judge.save(temp.path()).unwrap();
+        let reward = |text: &str| toml::from_str::<RewardConfig>(text).unwrap();
+        let plain = "name = 'acoustic_quality'\nweight = 2.0\nrange = [1.0, 5.0]\n";
+        let other = format!("{plain}bundle = '{}'\n", temp.path().display());
+        let ends = format!("{other}windows = {{ kind = 'ends', fraction = 0.6667 }}\n");
+        let missing = Judges::of_recipe(&[reward(plain)], &Bundle::new(), &device).unwrap_err().to_string();
+        assert!(missing.contains("musicrl train quality"), "{missing}");
+
+        let judges = Judges::of_recipe(&[reward(&ends)], &Bundle::new(), &device).unwrap();
+        assert!(judges.hear_audio());
+        let sound: Vec<f32> = (0..24_000).map(|n| (n as f32 * 0.1).sin() * (n % 900) as f32 / 900.0).collect();
+        let tokens = [Tokens { ids: vec![0; 12], frames: 12, slots: 1 }];
+        let report = judges.score(&["a"], &tokens, std::slice::from_ref(&sound), 16_000).unwrap();
+        let (raw, scaled) = (report.parts[0].raw[0].value().unwrap(), report.parts[0].scaled[0].value().unwrap());
+        assert!((1.0..=5.0).contains(&raw) && (scaled - (raw - 1.0) / 4.0).abs() < 1e-12);
+        assert!((report.total[0].value().unwrap() - 2.0 * scaled).abs() < 1e-12);
+        let gone = format!("{plain}bundle = '/nowhere/judge'\n");
+        let gone = Judges::of_recipe(&[reward(&gone)], &Bundle::new(), &device).unwrap_err().to_string();
+        assert!(gone.contains("/nowhere/judge"), "{gone}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use musicrl_core::{params::Storage, policy::HierarchicalPolicy};
 
 use super::{
     captions::Captions,
-    judges::Judges,
+    judges::{Judges, judge_bundle},
     stage::{Stage, StageParts, policy_of_checkpoint},
 };
 use crate::{
@@ -70,7 +70,8 @@ pub fn align(
     context: &AlignContext,
     observer: &mut dyn Observer,
 ) -> Result<AlignOutcome> {
-    let recipe = &recipe.clone().from_base(&base.identity())?;
+    let recipe = recipe.clone().from_base(&base.identity())?;
+    let recipe = &recipe.from_judges(|path| Ok(judge_bundle(path)?.identity()))?;
     refuse_other_base(&context.run, &recipe.base)?;
     let text = recipe.to_toml()?;
     let root = RunDir::create_or_open(&context.run, &text, &context.versions)?;

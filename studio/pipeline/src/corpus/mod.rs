@@ -16,7 +16,7 @@ pub mod summary;
 pub mod writer;
 
 pub use etudes::{Etudes, EtudesConfig, caption_bank, write_etudes};
-pub(crate) use store::spread;
 pub use store::{Clip, Corpus, CorpusInfo, Split};
+pub(crate) use store::{spread, stays_inside};
 pub use summary::{SplitSummary, Summary};
 pub use writer::{CorpusWriter, NewClip};

@@ -288,7 +288,7 @@ pub(super) fn check_rate(sample_rate_hz: u32) -> Result<()> {
 }
 
 /// True of a relative path without `..`, drive or root.
-pub(super) fn stays_inside(file: &str) -> bool {
+pub(crate) fn stays_inside(file: &str) -> bool {
     !file.is_empty() && Path::new(file).components().all(|part| matches!(part, Component::Normal(_)))
 }
 

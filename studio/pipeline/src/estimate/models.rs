@@ -5,7 +5,7 @@
 //! spent on its data.
 
 use musicrl_core::{nn::TransformerConfig, policy::HierarchicalPolicyConfig};
-use musicrl_rewards::TextAudioConfig;
+use musicrl_rewards::{QualityConfig, TextAudioConfig};
 
 use super::{MemoryEstimate, TransformerShape};
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         codec::CodecTrainingConfig,
         fine::FineTrainingConfig,
         policy::{PolicyTrainingConfig, Vocabulary},
+        quality::QualityTrainingConfig,
         semantic::SemanticTrainingConfig,
         text_audio::TextAudioTrainingConfig,
     },
@@ -24,6 +25,9 @@ use crate::{
 const UNIT_TENSORS: u64 = 8;
 /// Spectra of several resolutions, of the sound and of the original, with their magnitudes and mel bands.
 const SPECTRA_FLOATS: u64 = 48;
+/// Tensors of a block of the quality predictor that its backward pass reads: the norm's, three neighbours side by side,
+/// the layer inside before and after its activation, the sum.
+const QUALITY_TENSORS: u64 = 9;
 /// Logits, their softmax, its logarithm and the gradient.
 const LOGIT_TENSORS: u64 = 4;
 
@@ -97,6 +101,25 @@ pub fn text_audio(model: &TextAudioConfig, config: &TextAudioTrainingConfig) -> 
         .with_floats("audio activations", audio.training_floats(pairs, positions))
         .with_floats("text activations", text.training_floats(pairs, model.tokeniser.words_max as u64))
         .with_trained("towers", audio.parameters().saturating_add(text.parameters()).saturating_add(words))
+        .with_floats("features kept", (config.cache_mib as u64).saturating_mul(1 << 18))
+}
+
+/// Training of the quality predictor.
+#[must_use]
+pub fn quality(model: &QualityConfig, config: &QualityTrainingConfig) -> MemoryEstimate {
+    let positions = (config.crop_frames(model) / model.stack_frames.max(1)) as u64;
+    let stacked = product(&[model.stack_frames, model.front_end.bands]);
+    let (width, blocks) = (model.width as u64, model.dilations.len() as u64);
+    let rows = positions.saturating_mul(config.batch_clips as u64);
+    let block = product(&[4, model.width, model.width]);
+    let parameters = stacked
+        .saturating_mul(width)
+        .saturating_add(blocks.saturating_mul(block))
+        .saturating_add(product(&[2, model.width, model.head_width]));
+    MemoryEstimate::new()
+        .with_floats("features", rows.saturating_mul(stacked))
+        .with_floats("activations", rows.saturating_mul(width).saturating_mul(blocks.saturating_mul(QUALITY_TENSORS)))
+        .with_trained("quality predictor", parameters)
         .with_floats("features kept", (config.cache_mib as u64).saturating_mul(1 << 18))
 }
 
@@ -184,6 +207,10 @@ mod tests {
         assert!(codec(&huge).check(1024 * GIB).is_err());
         assert!(semantic(&SemanticTrainingConfig::base()).total_bytes() < GIB);
         assert!(fine(&FineTrainingConfig::base()).total_bytes() < 2 * GIB);
+        let (model, settings) = (QualityConfig::base(), QualityTrainingConfig::default());
+        assert!(quality(&model, &settings).total_bytes() < 2 * GIB, "{:?}", quality(&model, &settings));
+        let huge = QualityTrainingConfig { batch_clips: 1 << 16, crop_seconds: 600.0, ..settings };
+        assert!(quality(&model, &huge).check(1024 * GIB).is_err(), "{:?}", quality(&model, &huge));
     }
 
     #[test]

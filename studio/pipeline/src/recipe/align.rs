@@ -130,6 +130,25 @@ impl AlignRecipe {
         Ok(self)
     }
 
+    /// The recipe with the identities of the bundles that its judges come from written down; `identity` reads them.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a reward already asks for another one; those of `identity`.
+    pub fn from_judges(mut self, identity: impl Fn(&Path) -> Result<String>) -> Result<Self> {
+        for (i, stage) in self.stage.iter_mut().enumerate() {
+            for (j, reward) in stage.rewards.iter_mut().enumerate() {
+                let Some(path) = &reward.bundle else { continue };
+                let identity = identity(path)?;
+                if let Some(wanted) = reward.bundle_sha256.as_deref().filter(|wanted| *wanted != identity) {
+                    let expected = format!("{identity}, the identity of {}", path.display());
+                    return Err(Error::config(format!("stage[{i}].rewards[{j}].bundle_sha256"), expected, wanted));
+                }
+                reward.bundle_sha256 = Some(identity);
+            }
+        }
+        Ok(self)
+    }
+
     /// The recipe as TOML, nothing left to a default.
     ///
     /// # Errors
@@ -197,6 +216,20 @@ beta1 = 0.5
     }
 
     #[test]
+    fn a_recipe_keeps_to_the_judges_that_it_names() {
+        let text = RECIPE.replace("weight = 1.0", "weight = 1.0, bundle = \"embedded\"");
+        let identity = |hash: &'static str| move |path: &Path| Ok(format!("{}-{hash}", path.display()));
+        let recipe = read(&text).unwrap().from_judges(identity("0a")).unwrap();
+        assert_eq!(recipe.stage[0].rewards[0].bundle_sha256.as_deref(), Some("embedded-0a"));
+        let again = read(&recipe.to_toml().unwrap()).unwrap();
+        assert_eq!(again.clone().from_judges(identity("0a")).unwrap(), recipe);
+        let error = again.from_judges(identity("0b")).unwrap_err().to_string();
+        assert!(error.contains("stage[0].rewards[0].bundle_sha256") && error.contains("0b"), "{error}");
+        // Without a bundle of its own there is nothing to write down.
+        assert_eq!(read(RECIPE).unwrap().from_judges(identity("0a")).unwrap(), read(RECIPE).unwrap());
+    }
+
+    #[test]
     fn unknown_keys_are_refused_with_line_and_nearest_key() {
         check("batch = 4", "bacth = 4", "recipes/r.toml:8: unknown key `bacth`; did you mean `batch`?");
         check("weight = 1.0", "wieght = 1.0", "r.toml:10: unknown key `wieght`; did you mean `weight`?");
@@ -228,6 +261,10 @@ beta1 = 0.5
         check("batch = 4", "batch = 4\nbaseline = \"leave_one_out\"", "clips_per_caption` must be at least 2");
         check("batch = 4", "batch = 4\nclips_per_caption = 3", "a divisor of the batch (4)");
         check("batch = 4", "batch = 4\nclip_seconds = 0.0", "clip_seconds");
+        check("weight = 1.0", "weight = 1.0, bundle = \"gone\"", "rewards[0].bundle` must be \"embedded\" or");
+        check("weight = 1.0", "weight = 1.0, bundle = \"gone\"", "recipes/gone, which is no folder");
+        check("weight = 1.0", "weight = 1.0, bundle = 3", "r.toml:10: ");
+        check("weight = 1.0", "weight = 1.0, bundle_sha256 = \"00\"", "bundle_sha256` must be left out");
         check("beta1 = 0.5", "beta1 = 1.5", "policy_optimiser.beta1");
         check("beta1 = 0.5", "[stage.sampling]\ntop_p = 0.0", "sampling.top_p");
         check("beta1 = 0.5", "[stage.checkpoint]\nevery = 0", "checkpoint.every");
@@ -263,6 +300,7 @@ beta1 = 0.5
         std::fs::write(temp.path().join("captions.txt"), "a waltz\n").unwrap();
         let text = RECIPE
             .replace("\"embedded\"", "\"base\"")
+            .replace("weight = 1.0", "weight = 1.0, bundle = \"base\"")
             .replace("[[stage]]", "[captions]\nsource = \"file\"\npath = \"captions.txt\"\n[[stage]]");
         let path = temp.path().join("recipe.toml");
         std::fs::write(&path, text).unwrap();
@@ -271,6 +309,7 @@ beta1 = 0.5
         assert_eq!(process.folder, Some("recipes".into()));
         let recipe = AlignRecipe::load(&path, &KNOWN).unwrap();
         assert_eq!(recipe.base.path, temp.path().join("base"));
+        assert_eq!(recipe.stage[0].rewards[0].bundle, Some(temp.path().join("base")));
         assert_eq!(recipe.captions.path, Some(temp.path().join("captions.txt")));
     }
 }

@@ -1,12 +1,12 @@
 //! A stage's rewards as a recipe writes them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use musicrl_core::reward::Windows;
 use musicrl_rewards::external::{HttpConfig, OnnxConfig, ProcessConfig};
 use serde::{Deserialize, Serialize};
 
-use super::nearest::nearest;
+use super::{align::EMBEDDED, nearest::nearest};
 use crate::{Error, Result};
 
 /// One judge and what its scores count for.
@@ -23,6 +23,13 @@ pub struct RewardConfig {
     /// Which parts are judged.
     #[serde(default)]
     pub windows: Windows,
+    /// The bundle whose model judges, relative to the recipe, or "embedded"; the base's where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<PathBuf>,
+    /// That bundle's [`identity`](crate::bundle::Bundle::identity). A run writes it into its own recipe; where a recipe
+    /// has it, no other bundle will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle_sha256: Option<String>,
     /// A program of the user's that judges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessConfig>,
@@ -38,6 +45,22 @@ pub struct RewardConfig {
 const NAME_MAX: usize = 64;
 
 impl RewardConfig {
+    /// A built-in reward with everything else left out.
+    #[must_use]
+    pub fn named(name: impl Into<String>, weight: f64) -> Self {
+        Self {
+            name: name.into(),
+            weight,
+            range: None,
+            windows: Windows::default(),
+            bundle: None,
+            bundle_sha256: None,
+            process: None,
+            http: None,
+            onnx: None,
+        }
+    }
+
     /// Checks every key against the rules and the name against the rewards that there are.
     ///
     /// # Errors
@@ -59,6 +82,13 @@ impl RewardConfig {
         if let Some([low, high]) = self.range.filter(|[low, high]| !(low.is_finite() && high.is_finite() && low < high))
         {
             return Err(Error::config(field("range"), "[low, high] with low below high", format!("[{low}, {high}]")));
+        }
+        if let Some(path) = self.bundle.as_deref().filter(|path| *path != Path::new(EMBEDDED) && !path.is_dir()) {
+            let got = format!("{}, which is no folder", path.display());
+            return Err(Error::config(field("bundle"), format!("\"{EMBEDDED}\" or a bundle's folder"), got));
+        }
+        if let (None, Some(sha256)) = (&self.bundle, &self.bundle_sha256) {
+            return Err(Error::config(field("bundle_sha256"), "left out where there is no `bundle`", sha256));
         }
         self.windows.validate().map_err(|error| match error {
             musicrl_core::Error::Config { field: name, expected, got } => {
@@ -108,6 +138,9 @@ impl RewardConfig {
 
     /// Makes the paths of an external judge relative to the recipe's folder.
     pub(super) fn seen_from(&mut self, folder: &Path) {
+        if let Some(bundle) = self.bundle.as_mut().filter(|bundle| bundle.as_path() != Path::new(EMBEDDED)) {
+            *bundle = folder.join(&*bundle);
+        }
         if let Some(process) = &mut self.process {
             process.seen_from(folder);
         }

@@ -6,5 +6,6 @@ pub mod dpo;
 pub mod fine;
 mod geometry;
 pub mod policy;
+pub mod quality;
 pub mod semantic;
 pub mod text_audio;
