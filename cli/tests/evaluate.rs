@@ -119,7 +119,8 @@ fn people_rate_blinded_clips_and_the_form_is_read_back() {
     assert_eq!((&report["unfilled"], &report["listening"]), (&1.into(), &Value::Null));
 
     // With the systems the same clips are played again: the measures are of what was heard.
-    let with = [&systems[..], &["--ratings", "ratings/filled.csv", "--resamples", "100", "--reference", "none"]].concat();
+    let with =
+        [&systems[..], &["--ratings", "ratings/filled.csv", "--resamples", "100", "--reference", "none"]].concat();
     let report = &place.json(&with)["evaluation"];
     assert_eq!((report["panels"].as_array().unwrap().len(), &report["panels"][0]["ratings"]), (1, &11.into()));
     assert_eq!(report["listening"]["measures"][0]["agreement"][0]["panel"], "2 human raters");

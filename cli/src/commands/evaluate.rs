@@ -52,7 +52,7 @@ pub struct Flags {
     #[arg(long, default_value_t = 3)]
     raters: usize,
     /// Rewards that are reported as automatic measures
-    #[arg(long = "measure", default_values_t = [REWARDS[0].to_string()])]
+    #[arg(long = "measure", default_values_t = vec![REWARDS[0].to_string()])]
     measures: Vec<String>,
     /// Corpus whose held-out clips embeddings are compared with, or `none` [default: etudes, for the base's embedding]
     #[arg(long)]

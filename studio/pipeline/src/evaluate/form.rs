@@ -119,12 +119,14 @@ impl Key {
                 // A number for prompt and take, then one for the clip: sorted by both, groups stay together.
                 let group = key.clip(1).words(keys::clip_number(clip.prompt, clip.take))[0];
                 let own = key.clip(2).words(order.len() as u64)[0];
-                order.push((u64::from(group) << 32 | u64::from(own), clip));
+                order.push(((u64::from(group) << 32) | u64::from(own), clip));
             }
             order.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.clip.cmp(&y.clip)));
             for (_, clip) in order {
                 let name = format!("rater-{}", rater + 1);
-                writer.write_record([self.prompts[clip.prompt].as_str(), &clip.clip, &name, ""]).map_err(failed)?;
+                writer
+                    .write_record([self.prompts[clip.prompt].as_str(), clip.clip.as_str(), name.as_str(), ""])
+                    .map_err(failed)?;
             }
         }
         writer.into_inner().map_err(|error| Error::config("form", "text that CSV can hold", error.to_string()))

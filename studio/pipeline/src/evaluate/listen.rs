@@ -125,7 +125,7 @@ pub(super) fn listen(
                 let (system, prompt) = (&system.name, first + broken);
                 return Err(Error::Codec(format!("{system}: the sound of prompt {prompt} is not finite")));
             }
-            let scores = match &ears.judges {
+            let scores: Vec<Vec<Score>> = match &ears.judges {
                 Some(judges) => {
                     let report = judges.score(captions, &played.tokens, &played.audio, rate)?;
                     report.parts.into_iter().map(|part| part.raw).collect()
@@ -163,7 +163,7 @@ pub(super) fn listen(
                     clip: keys::clip_number(prompt, take),
                     sound: format!("{:016x}", clip.fingerprint()),
                     signal: signal_facts(clip.audio),
-                    scores: scores.iter().map(|raw: &Vec<Score>| raw.get(offset).and_then(Score::value)).collect(),
+                    scores: scores.iter().map(|raw| raw.get(offset).and_then(Score::value)).collect(),
                 });
             }
             heard.tokens.extend(played.tokens);

@@ -25,7 +25,7 @@ pub fn simulated_panel(settings: &PanelSettings) -> Result<Panel> {
     if settings.population != PLAIN {
         return Err(Error::config("population", format!("one of {}", POPULATIONS.join(", ")), &settings.population));
     }
-    let rater = |at| Box::new(PlainListener { name: format!("{PLAIN}-{}", at + 1) }) as Box<dyn Rater>;
+    let rater = |at: usize| Box::new(PlainListener { name: format!("{PLAIN}-{}", at + 1) }) as Box<dyn Rater>;
     let source = Source::Simulated { population: settings.population.clone() };
     Panel::new(source, (0..settings.raters).map(rater).collect())
 }

@@ -25,7 +25,7 @@ impl RatedClip<'_> {
         hash.update(self.caption.as_bytes());
         hash.update(self.audio.sample_rate_hz.to_le_bytes());
         self.audio.samples.iter().for_each(|sample| hash.update(sample.to_le_bytes()));
-        hash.finalize().iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+        hash.finalize().iter().take(8).fold(0, |bits, byte| (bits << 8) | u64::from(*byte))
     }
 }
 
@@ -86,15 +86,16 @@ impl Panel {
     /// A rater's own; [`musicrl_core::Error::Reward`] naming one whose rating is not from 1 to 5.
     pub fn rate(&self, clip: &RatedClip<'_>, seed: u64) -> Result<Vec<f64>> {
         let sound = clip.fingerprint();
-        let rate = |(at, rater): (usize, &Box<dyn Rater>)| {
+        let mut ratings = Vec::with_capacity(self.raters.len());
+        for (at, rater) in self.raters.iter().enumerate() {
             let rating = rater.rate(clip, keys::rating(seed, at, sound))?;
-            if RATING_RANGE.contains(&rating) {
-                return Ok(rating);
+            if !RATING_RANGE.contains(&rating) {
+                let reason = format!("it gave {rating}, not a rating from 1 to 5");
+                return Err(musicrl_core::Error::Reward { name: rater.name().into(), reason }.into());
             }
-            let reason = format!("it gave {rating}, not a rating from 1 to 5");
-            Err(musicrl_core::Error::Reward { name: rater.name().into(), reason }.into())
-        };
-        self.raters.iter().enumerate().map(rate).collect()
+            ratings.push(rating);
+        }
+        Ok(ratings)
     }
 }
 

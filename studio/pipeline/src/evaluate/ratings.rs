@@ -53,7 +53,7 @@ impl PanelRatings {
             if rating.system >= systems {
                 return Err(Error::config("system of a rating", format!("below {systems}"), rating.system));
             }
-            let slot = slots.entry((rating.prompt, rating.take, &rating.rater)).or_default();
+            let slot = slots.entry((rating.prompt, rating.take, rating.rater.as_str())).or_default();
             if slot.insert(rating.system, rating.rating).is_some() {
                 let got = format!(
                     "two by `{}` of system {}, prompt {}, take {}",

@@ -118,8 +118,8 @@ pub fn evaluate(
     let prompts = &input.prompts.captions;
     let clips_each = prompts.len() * settings.play.takes;
     let rate = infos.first().and_then(|info| info.sample_rate_hz).unwrap_or(16_000);
-    let lengths = (rate, settings.play.clip_seconds);
-    let reference = Reference::choose(&settings.reference, &judge.bundle, lengths, clips_each, settings.play.seed)?;
+    let form = (rate, settings.play.clip_seconds);
+    let reference = Reference::choose(&settings.reference, &judge.bundle, form, clips_each, settings.play.seed)?;
     let export = match &input.export {
         Some((dir, _)) => Some(begin_export(dir, input, &infos)?),
         None => None,
@@ -145,6 +145,7 @@ pub fn evaluate(
             None
         }
     };
+    drop(ears);
     if let (Some(export), Some((_, raters))) = (export, &input.export) {
         export.finish(*raters)?;
     }

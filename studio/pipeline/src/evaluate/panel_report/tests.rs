@@ -147,9 +147,15 @@ fn intervals_cover_the_true_win_rate_and_the_test_keeps_its_level() {
         let rate = report.pairs[0].win_rate.unwrap();
         usize::from(rate.low <= truth && truth <= rate.high)
     };
-    let alarm = |report: &PanelReport| usize::from(report.pairs[0].signed_rank.as_ref().unwrap().p_value < 0.05);
     for run in 0..runs {
         let of = |panel: &PanelRatings| panel_report(&names(2), panel, &config, run).unwrap();
+        let test = |panel: &PanelRatings| {
+            let few = BootstrapConfig { resamples: 2, ..config };
+            usize::from(
+                panel_report(&names(2), panel, &few, run).unwrap().pairs[0].signed_rank.as_ref().unwrap().p_value
+                    < 0.05,
+            )
+        };
         // Every rating an observation of its own: what the report must not do.
         let apart =
             |rows: &[Vec<Vec<f64>>]| panel(&rows.iter().flatten().map(|row| vec![row.clone()]).collect::<Vec<_>>());
@@ -158,12 +164,12 @@ fn intervals_cover_the_true_win_rate_and_the_test_keeps_its_level() {
         covered += covers(&of(&panel(&rows)));
         covered_apart += covers(&of(&apart(&rows)));
         let null = simulated(&mut random, 40, 5, 0.0);
-        alarms += alarm(&of(&panel(&null)));
-        alarms_apart += alarm(&of(&apart(&null)));
+        alarms += test(&panel(&null));
+        alarms_apart += test(&apart(&null));
     }
     // 95 % of 200 is 190, four standard errors are 12; the percentile interval of 40 prompts loses a point or two.
     assert!((176..=200).contains(&covered), "{covered}");
-    assert!(covered_apart < 165, "{covered_apart}");
+    assert!(covered_apart + 8 < covered, "{covered_apart} {covered}");
     // 5 % of 200 is 10, four standard errors are 12.
     assert!(alarms <= 22 && alarms_apart > 30, "{alarms} {alarms_apart}");
 }
