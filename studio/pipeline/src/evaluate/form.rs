@@ -211,7 +211,7 @@ mod tests {
         let form = String::from_utf8(dealt.form(2).unwrap()).unwrap();
         let mut reader = csv::Reader::from_reader(form.as_bytes());
         assert_eq!(reader.headers().unwrap(), vec!["prompt", "clip", "rater", "rating"]);
-        let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
         assert_eq!(rows.len(), 80);
         let mut orders = BTreeMap::<&str, Vec<&str>>::new();
         for row in &rows {
