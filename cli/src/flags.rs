@@ -50,6 +50,8 @@ pub enum Command {
     Align(commands::align::Flags),
     /// What a recipe's rewards say about sound files: try a judge of your own before a long run
     Judge(commands::judge::Flags),
+    /// Compare systems on the same prompts: ratings by people or simulated listeners, statistics, measures
+    Evaluate(commands::evaluate::Flags),
     /// Measure this machine's backends on the work of training, or a bundle's models on held-out clips
     Bench(commands::bench::Flags),
     /// What this program and this machine have: backends, cores, memory

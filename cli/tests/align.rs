@@ -1,6 +1,8 @@
 //! Alignment and generation as a user runs them, on a bundle of tiny models with random weights: what is checked here
 //! (bytes, files, errors) does not need music.
 
+mod tiny;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -13,40 +15,11 @@ use std::{
 use burn::tensor::Device;
 use musicrl_codec::neural::CodecConfig;
 use musicrl_core::{
-    nn::FeedForward,
-    params::{Storage, reinitialise},
-    policy::{HierarchicalPolicyConfig, StackConfig},
+    params::Storage,
     random::{Key, Purpose},
-    tokens::Interleave,
 };
 use musicrl_pipeline::bundle::{Bundle, part};
-use musicrl_rewards::TextAudioConfig;
-
-fn stack(width: usize) -> StackConfig {
-    StackConfig { width, layers: 1, heads: 2, ff_width: 2 * width, feed_forward: FeedForward::Gelu }
-}
-
-/// Codec, embedding and policy; no fine stage, so that the path without one is walked too.
-fn tiny_bundle(folder: &Path) {
-    let device = Device::flex();
-    let key = Key::new(7, Purpose::Init);
-    let mut bundle = Bundle::new();
-    let codec = CodecConfig::base();
-    let module = codec.init(&device, key).unwrap();
-    bundle.set(part::CODEC, &codec, &reinitialise(module, key.step(1)), Storage::F32).unwrap();
-    let text_audio = TextAudioConfig::base();
-    bundle.set(part::TEXT_AUDIO, &text_audio, &text_audio.init_seeded(7, &device).unwrap(), Storage::F32).unwrap();
-    let policy = HierarchicalPolicyConfig {
-        layout: Interleave { coarse_levels: 2 }.layout(128, 256, 12.5).unwrap(),
-        global: stack(32),
-        local: stack(32),
-        condition_slots: text_audio.quantiser.levels,
-        condition_codebook: text_audio.quantiser.entries,
-    };
-    bundle.set(part::POLICY, &policy, &policy.init(key.step(2), &device).unwrap(), Storage::F32).unwrap();
-    bundle.set_clip_seconds(2.4);
-    bundle.save(folder).unwrap();
-}
+use tiny::tiny_bundle;
 
 const RECIPE: &str = r#"
 seed = 5
@@ -85,7 +58,7 @@ struct Workplace {
 impl Workplace {
     fn new() -> Self {
         let temp = tempfile::tempdir().unwrap();
-        tiny_bundle(&temp.path().join("base"));
+        tiny_bundle(&temp.path().join("base"), 7);
         fs::write(temp.path().join("recipe.toml"), RECIPE).unwrap();
         Self { temp }
     }

@@ -7,7 +7,10 @@ use musicrl_core::{
     preference::{self, Comparison, FitConfig, Judgement, Outcome, SequenceLogProbs},
     random::{Key, Purpose},
     rl::{self, Actions, ChunkLogits, Normalisation, Objective},
-    stats::{self, Alternative, BootstrapConfig, Distribution, Zeros},
+    stats::{
+        self, Alternative, BootstrapConfig, Distribution, Zeros,
+        distribution::{Gaussian, Kernel, Points, Shrinkage, frechet_distance},
+    },
     tokens::{DelayPattern, Interleave, Streams, Tokens},
 };
 use serde_json::Value;
@@ -200,6 +203,38 @@ fn statistics() {
             stats::cluster_bootstrap(&case.numbers("values"), &clusters, &config, key, stats::mean).expect("values");
         let expected = ["estimate", "low", "high", "standard_error"].map(|key| case.number(key));
         case.close("bootstrap", &[got.estimate, got.low, got.high, got.standard_error], &expected);
+    }
+}
+
+#[test]
+fn distributions() {
+    for case in load("distribution").of("distribution") {
+        let points = |key: &str| Points::new(case.numbers(key), case.count("dim")).expect("points");
+        let (a, b) = (points("a"), points("b"));
+        let frechet = |shrinkage| {
+            let [a, b] = [&a, &b].map(|points| Gaussian::fit(points, shrinkage).expect("two points"));
+            (frechet_distance(&a, &b).expect("one dimension"), [a.shrinkage(), b.shrinkage()])
+        };
+        if !case.value["frechet"].is_null() {
+            case.close("Frechet", &[frechet(Shrinkage::None).0], &[case.number("frechet")]);
+        }
+        let (shrunk, shares) = frechet(Shrinkage::LedoitWolf);
+        case.close("shrinkage", &shares, &case.numbers("shrinkage"));
+        case.close("Frechet, shrunk", &[shrunk], &[case.number("frechet_shrunk")]);
+        let (of_a, of_b): (Vec<usize>, Vec<usize>) = ((0..a.len()).collect(), (0..b.len()).collect());
+        let discrepancy = |kernel| {
+            let key = Key::new(1, Purpose::Bootstrap);
+            stats::distribution::mmd((&a, &of_a), (&b, &of_b), &kernel, 0, key).expect("two points").squared
+        };
+        let gaussian = Kernel::Gaussian { bandwidth: case.number("bandwidth") };
+        let scale = 1.0 / a.dim() as f64;
+        let polynomial = Kernel::Polynomial { degree: 3, scale, offset: 1.0 };
+        let expected = ["mmd_gaussian", "mmd_polynomial"].map(|key| case.number(key));
+        case.close("discrepancies", &[gaussian, polynomial].map(discrepancy), &expected);
+        let groups: Vec<usize> = case.numbers("groups").iter().map(|x| *x as usize).collect();
+        let spread = stats::distribution::diversity(&a, &groups).expect("a group a point");
+        let got = [spread.within.expect("pairs"), spread.between.expect("pairs")];
+        case.close("diversity", &got, &["within", "between"].map(|key| case.number(key)));
     }
 }
 

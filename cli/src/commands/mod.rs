@@ -6,6 +6,7 @@ pub mod corpus;
 pub mod demo;
 pub mod doctor;
 pub mod drive;
+pub mod evaluate;
 pub mod generate;
 pub mod judge;
 pub mod train;
@@ -68,6 +69,7 @@ pub fn run(context: &Context, command: Command) -> Result<Report, Failure> {
         Command::Corpus(command) => corpus::run(context, command),
         Command::Demo(flags) => demo::run(context, &flags),
         Command::Generate(flags) => generate::run(context, &flags),
+        Command::Evaluate(flags) => evaluate::run(context, &flags),
         Command::Align(flags) => align::run(context, &flags),
         Command::Judge(flags) => judge::run(context, &flags),
         Command::Train(command) => train::run(context, &command),

@@ -22,6 +22,24 @@ impl Default for BootstrapConfig {
     }
 }
 
+impl BootstrapConfig {
+    /// Checks both fields.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the field.
+    pub fn validate(&self) -> Result<()> {
+        if self.resamples < 2 {
+            let expected = "at least 2".to_string();
+            return Err(Error::Config { field: "resamples", expected, got: format!("{}", self.resamples) });
+        }
+        if !(self.confidence > 0.0 && self.confidence < 1.0) {
+            let expected = "above 0 and below 1".to_string();
+            return Err(Error::Config { field: "confidence", expected, got: format!("{}", self.confidence) });
+        }
+        Ok(())
+    }
+}
+
 /// An estimate with its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
@@ -52,36 +70,61 @@ pub fn cluster_bootstrap(
     key: Key,
     statistic: impl Fn(&[f64]) -> f64,
 ) -> Result<Interval> {
-    if config.resamples < 2 {
-        let expected = "at least 2".to_string();
-        return Err(Error::Config { field: "resamples", expected, got: format!("{}", config.resamples) });
-    }
-    if !(config.confidence > 0.0 && config.confidence < 1.0) {
-        let expected = "above 0 and below 1".to_string();
-        return Err(Error::Config { field: "confidence", expected, got: format!("{}", config.confidence) });
-    }
     check_lengths("clusters", values.len(), clusters.len())?;
     check_finite("value", values)?;
-    let mut groups = BTreeMap::<usize, Vec<f64>>::new();
-    for (value, cluster) in values.iter().zip(clusters) {
-        groups.entry(*cluster).or_default().push(*value);
-    }
-    let groups: Vec<Vec<f64>> = groups.into_values().collect();
-    if groups.is_empty() {
-        return Err(undefined("bootstrap interval", "there are no values"));
-    }
-
+    let resamples = ClusterResamples::new(clusters, config, key)?;
     let mut replicates = Vec::with_capacity(config.resamples);
     let mut pool = Vec::with_capacity(values.len());
     for resample in 0..config.resamples {
-        let mut stream = key.clip(resample as u64).stream();
         pool.clear();
-        for _ in 0..groups.len() {
-            pool.extend(stream.pick(&groups).into_iter().flatten());
-        }
+        resamples.draw(resample, |at| pool.push(values[at]));
         replicates.push(statistic(&pool));
     }
-    let estimate = statistic(values);
+    percentile_interval(statistic(values), replicates, config)
+}
+
+/// Resamples of whole clusters, for statistics of more than one number; [`cluster_bootstrap`] is made of it.
+#[derive(Debug, Clone)]
+pub struct ClusterResamples {
+    groups: Vec<Vec<usize>>,
+    key: Key,
+}
+
+impl ClusterResamples {
+    /// Groups the positions of `clusters` by cluster.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for bad settings; [`Error::Undefined`] of nothing.
+    pub fn new(clusters: &[usize], config: &BootstrapConfig, key: Key) -> Result<Self> {
+        config.validate()?;
+        let mut groups = BTreeMap::<usize, Vec<usize>>::new();
+        for (at, cluster) in clusters.iter().enumerate() {
+            groups.entry(*cluster).or_default().push(at);
+        }
+        if groups.is_empty() {
+            return Err(undefined("bootstrap interval", "there are no values"));
+        }
+        Ok(Self { groups: groups.into_values().collect(), key })
+    }
+
+    /// Tells `take` every position of resample `resample`: as many clusters as there are, drawn with replacement.
+    pub fn draw(&self, resample: usize, mut take: impl FnMut(usize)) {
+        let mut stream = self.key.clip(resample as u64).stream();
+        for _ in 0..self.groups.len() {
+            stream.pick(&self.groups).into_iter().flatten().for_each(|at| take(*at));
+        }
+    }
+}
+
+/// The percentile interval of an estimate from its replicates, two or more.
+///
+/// # Errors
+/// [`Error::NonFinite`]; [`Error::Undefined`] for fewer than two replicates; [`Error::Config`] for bad settings.
+pub fn percentile_interval(estimate: f64, mut replicates: Vec<f64>, config: &BootstrapConfig) -> Result<Interval> {
+    config.validate()?;
+    if replicates.len() < 2 {
+        return Err(undefined("bootstrap interval", "there are fewer than two resamples"));
+    }
     check_finite("statistic", &[estimate])?;
     check_finite("statistic of a resample", &replicates)?;
     replicates.sort_by(f64::total_cmp);

@@ -5,6 +5,7 @@
 //! - [`cluster_bootstrap`]: intervals for clips that share prompts.
 //! - [`pearson`], [`spearman`], [`kendall`]: agreement of two measures.
 //! - [`brier`], [`reliability`], [`calibration_error`]: whether predicted probabilities hold.
+//! - [`distribution`]: how far two sets of embeddings lie apart, and how spread one is.
 //!
 //! All of it is plain `f64` on the host. What is undefined for the data at hand is an [`Error`], never a
 //! NaN. Tests hold every function against values from scipy or worked by hand.
@@ -12,12 +13,13 @@
 mod bootstrap;
 mod calibration;
 mod correlation;
+pub mod distribution;
 mod holm;
 mod ranks;
 mod tally;
 mod wilcoxon;
 
-pub use bootstrap::{BootstrapConfig, Interval, cluster_bootstrap, mean};
+pub use bootstrap::{BootstrapConfig, ClusterResamples, Interval, cluster_bootstrap, mean, percentile_interval};
 pub use calibration::{Bin, brier, calibration_error, reliability};
 pub use correlation::{kendall, pearson, spearman};
 pub use holm::holm;

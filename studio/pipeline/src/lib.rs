@@ -8,6 +8,7 @@ pub mod demo;
 pub mod embedded;
 mod error;
 pub mod estimate;
+pub mod evaluate;
 pub mod evaluate_codec;
 pub mod evaluate_fine;
 pub mod evaluate_gradient;

@@ -1,0 +1,134 @@
+//! What is evaluated, and how sure the answer shall be.
+
+use std::path::PathBuf;
+
+use musicrl_core::{sampling::SamplingConfig, stats::BootstrapConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, align::judges::REWARDS};
+
+/// Most clips of one prompt.
+const TAKES_MAX: usize = 1_000;
+/// Longest clip, in seconds.
+const SECONDS_MAX: f64 = 600.0;
+
+/// How clips are played: with the bundles it says every sample of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaySpec {
+    /// Seed of all random numbers.
+    pub seed: u64,
+    /// Clips of each prompt.
+    pub takes: usize,
+    /// Length of a clip.
+    pub clip_seconds: f64,
+    /// Tempering, truncation, guidance.
+    pub sampling: SamplingConfig,
+}
+
+impl PlaySpec {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the field.
+    pub fn validate(&self) -> Result<()> {
+        if !(1..=TAKES_MAX).contains(&self.takes) {
+            return Err(Error::config("takes", format!("from 1 to {TAKES_MAX}"), self.takes));
+        }
+        if !(self.clip_seconds > 0.0 && self.clip_seconds <= SECONDS_MAX) {
+            let expected = format!("above 0 and at most {SECONDS_MAX}");
+            return Err(Error::config("seconds", expected, self.clip_seconds));
+        }
+        Ok(self.sampling.validate()?)
+    }
+}
+
+/// Intervals and tests.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StatisticsSettings {
+    /// Resamples of prompts.
+    pub bootstrap: BootstrapConfig,
+    /// Deals of the permutation test.
+    pub permutations: usize,
+}
+
+impl Default for StatisticsSettings {
+    fn default() -> Self {
+        Self { bootstrap: BootstrapConfig::default(), permutations: 999 }
+    }
+}
+
+/// Where the sounds come from that systems are held against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ReferenceSettings {
+    /// Etudes where the judging embedding is that of the embedded base, which knows them; else nothing.
+    Automatic {
+        /// How many.
+        clips: usize,
+    },
+    /// The held-out clips of a corpus.
+    Corpus {
+        /// Its folder.
+        path: PathBuf,
+        /// At most so many.
+        clips: usize,
+    },
+    /// No reference: no Frechet distance and no discrepancy.
+    None,
+}
+
+/// Listeners that are simulated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PanelSettings {
+    /// The population that they belong to; see [`super::panel::POPULATIONS`].
+    pub population: String,
+    /// How many rate each clip.
+    pub raters: usize,
+}
+
+/// Everything but the systems and the prompts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluateSettings {
+    /// How clips are played.
+    pub play: PlaySpec,
+    /// Simulated listeners, if any.
+    pub panel: Option<PanelSettings>,
+    /// Rewards that are reported as measures.
+    pub measures: Vec<String>,
+    /// What embeddings are compared with.
+    pub reference: ReferenceSettings,
+    /// Intervals and tests.
+    pub statistics: StatisticsSettings,
+    /// Clips that are generated at once; the result does not depend on it.
+    pub batch: usize,
+}
+
+impl EvaluateSettings {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the field.
+    pub fn validate(&self) -> Result<()> {
+        self.play.validate()?;
+        self.statistics.bootstrap.validate()?;
+        if self.panel.as_ref().is_some_and(|panel| !(1..=1_000).contains(&panel.raters)) {
+            return Err(Error::config("raters", "from 1 to 1000", self.panel.as_ref().map_or(0, |panel| panel.raters)));
+        }
+        if let Some(name) = self.measures.iter().find(|name| !REWARDS.contains(&name.as_str())) {
+            return Err(Error::config("measure", format!("one of {}", REWARDS.join(", ")), name));
+        }
+        if let Some(name) = self.measures.iter().enumerate().find(|(at, name)| self.measures[..*at].contains(name)) {
+            return Err(Error::config("measure", "each reward once", name.1));
+        }
+        match &self.reference {
+            ReferenceSettings::Automatic { clips } | ReferenceSettings::Corpus { clips, .. } if *clips < 4 => {
+                Err(Error::config("reference_clips", "at least 4", clips))
+            }
+            _ => Ok(()),
+        }
+    }
+}
