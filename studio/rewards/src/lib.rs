@@ -1,4 +1,5 @@
-//! Judges that hear audio: the joint text-audio embedding, its tokens, and text adherence as a reward.
+//! Judges that hear audio: the joint text-audio embedding, its tokens, text adherence as a reward, and simulated
+//! listeners.
 //!
 //! A caption and a piece of audio become unit vectors of one space, trained so that what belongs together lies together.
 //! The space serves twice: its residual-quantised vectors are the condition of the policy (of the audio in pretraining,
@@ -28,10 +29,12 @@
 //! - [`config`] and [`model`]: both towers; [`contrastive`]: the loss
 //! - [`quantiser`]: embeddings as tokens
 //! - [`adherence`]: the reward
+//! - [`properties`]: what can be measured of a sound without a model
+//! - [`listeners`]: simulated listeners with tastes over those properties
 //!
 //! # What it does not do
 //! It downloads nothing, trains nothing by itself, and reads no files: weights come through
-//! [`musicrl_core::params::ParamTable`].
+//! [`musicrl_core::params::ParamTable`]. Its listeners are simulated and never stand for people.
 #![forbid(unsafe_code)]
 
 pub mod adherence;
@@ -40,7 +43,9 @@ pub mod contrastive;
 mod error;
 pub mod front_end;
 mod kmeans;
+pub mod listeners;
 pub mod model;
+pub mod properties;
 pub mod quantiser;
 pub mod text;
 pub mod towers;
@@ -49,5 +54,7 @@ pub mod windows;
 pub use adherence::TextAdherence;
 pub use config::TextAudioConfig;
 pub use error::{Error, Result};
+pub use listeners::{Listener, Population, Taste, TrueUtility};
 pub use model::TextAudioModel;
+pub use properties::Properties;
 pub use quantiser::{EmbeddingQuantiser, EmbeddingQuantiserConfig};
