@@ -48,6 +48,9 @@ pub enum Command {
     Train(commands::train::Command),
     /// Move a policy towards what judges prefer, by a recipe
     Align(commands::align::Flags),
+    /// What listeners prefer: collected from simulated ones, brought in and out, counted
+    #[command(subcommand)]
+    Preferences(commands::preferences::Command),
     /// Measure this machine's backends on the work of training, or a bundle's models on held-out clips
     Bench(commands::bench::Flags),
     /// What this program and this machine have: backends, cores, memory

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod doctor;
 pub mod drive;
 pub mod generate;
+pub mod preferences;
 pub mod train;
 
 use std::{
@@ -67,6 +68,7 @@ pub fn run(context: &Context, command: Command) -> Result<Report, Failure> {
         Command::Corpus(command) => corpus::run(context, command),
         Command::Demo(flags) => demo::run(context, &flags),
         Command::Generate(flags) => generate::run(context, &flags),
+        Command::Preferences(command) => preferences::run(context, command),
         Command::Align(flags) => align::run(context, &flags),
         Command::Train(command) => train::run(context, &command),
         Command::Bench(flags) => bench::run(context, &flags),

@@ -17,6 +17,7 @@ pub mod guards;
 pub mod music;
 pub mod optim;
 pub mod parallel;
+pub mod preferences;
 pub mod recipe;
 pub mod run;
 pub mod token_set;
