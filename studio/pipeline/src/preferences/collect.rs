@@ -19,9 +19,6 @@ use super::{
 };
 use crate::{Error, Result, run::lock};
 
-/// Pairs that are played, judged and written at once.
-const CHUNK_PAIRS: usize = 8;
-
 /// Collects into `out`, a new folder or one that holds the beginning of the same collection. `progress` is told how many
 /// of how many pairs are done after each chunk; an error of its own ends the collection there, with all that was done
 /// kept.
@@ -51,8 +48,9 @@ pub fn collect(
         (0..settings.listeners as u64).map(|index| population.listener(index, population.key())).collect();
     let mut plan = Plan::new(settings.seed, settings.listeners, population.session_pairs, settings.repeat_every);
     let mut begun = false;
-    for first in (0..settings.pairs).step_by(CHUNK_PAIRS) {
-        let pairs = first..settings.pairs.min(first + CHUNK_PAIRS);
+    let chunk = settings.batch.div_ceil(2);
+    for first in (0..settings.pairs).step_by(chunk) {
+        let pairs = first..settings.pairs.min(first + chunk);
         let before = plan.judgements();
         let planned: Vec<Planned> = pairs.clone().flat_map(|_| plan.next_pair()).collect();
         let ratings_before = 2 * first * settings.raters;

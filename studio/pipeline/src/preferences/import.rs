@@ -37,9 +37,6 @@ pub struct Imported {
     pub set_aside: Vec<SetAside>,
 }
 
-/// A sound that clips were made of: the path as rows write it, or why it cannot be used.
-type Sounds = BTreeMap<String, std::result::Result<Audio, String>>;
-
 /// Reads the judgements of `table` (see [`super::table`]) into a new set at `out`. Sounds are decoded, mixed to mono and
 /// kept as 16-bit WAV at their own rate; one sound for one caption and system is one clip, however many rows name it.
 /// The set appears under its name when it is whole. `progress` is told how many of how many rows are done.
@@ -75,11 +72,13 @@ pub fn import(table: &Path, out: &Path, progress: &mut dyn FnMut(usize, usize) -
 
 fn refuse_filled(out: &Path) -> Result<()> {
     match fs::read_dir(out) {
-        Ok(mut entries) if entries.next().is_some() => {
-            let (expected, got) = ("a new or empty folder".into(), "one that holds files".into());
-            Err(Error::File { path: out.into(), expected, got })
-        }
-        Ok(_) => Ok(()),
+        Ok(mut entries) => match entries.next() {
+            Some(_) => {
+                let (expected, got) = ("a new or empty folder".into(), "one that holds files".into());
+                Err(Error::File { path: out.into(), expected, got })
+            }
+            None => Ok(()),
+        },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::io("read", out)(error)),
     }
@@ -114,17 +113,14 @@ fn fill(
                 places.push([row.caption.trim().to_string(), audio.trim().to_string(), system.to_string()]);
             }
             // Both sounds first: a row with one bad sound leaves no clip.
-            let mut sounds = Sounds::new();
+            let mut sounds: BTreeMap<&str, Audio> = BTreeMap::new();
             for place in places.iter().filter(|place| !ids.contains_key(*place)) {
                 let name = &place[1];
                 if let Some(reason) = unusable.get(name) {
                     return Err(reason.clone());
                 }
                 let decoded = sound(&home.join(name)).map_err(|reason| format!("{name}: {reason}"));
-                if let Err(reason) = &decoded {
-                    unusable.insert(name.clone(), reason.clone());
-                }
-                sounds.insert(name.clone(), Ok(decoded?));
+                sounds.insert(name, decoded.inspect_err(|reason| drop(unusable.insert(name.clone(), reason.clone())))?);
             }
             for place in &places {
                 if ids.contains_key(place) {
@@ -132,7 +128,7 @@ fn fill(
                 }
                 let id = format!("clip-{:06}", ids.len());
                 let file = format!("{AUDIO_DIR}/{id}.wav");
-                if let Some(Ok(audio)) = sounds.get(&place[1])
+                if let Some(audio) = sounds.get(place[1].as_str())
                     && let Err(error) = write_wav(&folder.join(&file), audio)
                 {
                     return Ok(Err(error.into()));
@@ -204,7 +200,7 @@ mod tests {
     use crate::preferences::export::export;
 
     fn tone(path: &Path, hz: f32, rate: u32) {
-        let samples = (0..rate).map(|n| 0.3 * (n as f32 * hz * 6.283 / rate as f32).sin()).collect();
+        let samples = (0..rate).map(|n| 0.3 * (n as f32 * hz * std::f32::consts::TAU / rate as f32).sin()).collect();
         write_wav(path, &Audio::from_mono(samples, rate)).unwrap();
     }
 

@@ -46,7 +46,7 @@ pub struct CollectSettings {
     pub clip_seconds: Option<f64>,
     /// Tempering, truncation, guidance.
     pub sampling: SamplingConfig,
-    /// Clips that are generated at once; the result does not depend on it.
+    /// Clips that are played, judged and written at once; the result does not depend on it.
     pub batch: usize,
     /// Whether the sounds are kept as WAV files.
     pub audio: bool,

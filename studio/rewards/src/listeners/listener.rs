@@ -47,7 +47,8 @@ impl Listener {
     #[must_use]
     pub fn probabilities(&self, utility_a: f64, utility_b: f64, nth: usize) -> [f64; 3] {
         let difference = (utility_a - utility_b) / self.temperature_after(nth) + self.position_bias;
-        log_outcomes(difference, self.tie_strength).map(libm::exp)
+        // Beyond this the loser's probability is 0 in any case.
+        log_outcomes(difference.clamp(-700.0, 700.0), self.tie_strength).map(libm::exp)
     }
 
     /// Chooses by those probabilities; the utilities are those of its own taste. `key` names this one judgement.
