@@ -52,6 +52,9 @@ pub enum Command {
     Judge(commands::judge::Flags),
     /// Compare systems on the same prompts: ratings by people or simulated listeners, statistics, measures
     Evaluate(commands::evaluate::Flags),
+    /// What listeners prefer: collected from simulated ones, brought in and out, counted
+    #[command(subcommand)]
+    Preferences(commands::preferences::Command),
     /// Measure this machine's backends on the work of training, or a bundle's models on held-out clips
     Bench(commands::bench::Flags),
     /// What this program and this machine have: backends, cores, memory

@@ -9,6 +9,7 @@ pub mod drive;
 pub mod evaluate;
 pub mod generate;
 pub mod judge;
+pub mod preferences;
 pub mod train;
 
 use std::{
@@ -70,6 +71,7 @@ pub fn run(context: &Context, command: Command) -> Result<Report, Failure> {
         Command::Demo(flags) => demo::run(context, &flags),
         Command::Generate(flags) => generate::run(context, &flags),
         Command::Evaluate(flags) => evaluate::run(context, &flags),
+        Command::Preferences(command) => preferences::run(context, command),
         Command::Align(flags) => align::run(context, &flags),
         Command::Judge(flags) => judge::run(context, &flags),
         Command::Train(command) => train::run(context, &command),

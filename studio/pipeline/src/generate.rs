@@ -96,7 +96,7 @@ pub struct Generated {
 }
 
 /// Longest clip that is generated, in seconds: attention over frames is quadratic in memory.
-const SECONDS_MAX: f64 = 600.0;
+pub(crate) const SECONDS_MAX: f64 = 600.0;
 
 /// Generates and writes the clips and `clips.jsonl`, one line a clip. `progress` is told how many are written.
 ///

@@ -19,6 +19,7 @@ pub mod judge;
 pub mod music;
 pub mod optim;
 pub mod parallel;
+pub mod preferences;
 pub mod recipe;
 pub mod run;
 pub mod token_set;

@@ -1,4 +1,5 @@
-//! Judges that hear audio: the joint text-audio embedding, its tokens, text adherence and acoustic quality as rewards.
+//! Judges that hear audio: the joint text-audio embedding, its tokens, text adherence and acoustic quality as rewards,
+//! judges of the user's own, and simulated listeners.
 //!
 //! A caption and a piece of audio become unit vectors of one space, trained so that what belongs together lies together.
 //! The space serves twice: its residual-quantised vectors are the condition of the policy (of the audio in pretraining,
@@ -30,10 +31,12 @@
 //! - [`adherence`]: the reward
 //! - [`quality`]: the predictor of opinion scores, its loss, the reward
 //! - [`external`]: judges of the user's own: a program, a service, a network
+//! - [`properties`]: what can be measured of a sound without a model
+//! - [`listeners`]: simulated listeners with tastes over those properties
 //!
 //! # What it does not do
 //! It downloads nothing, trains nothing by itself, and reads no weights from files (but for networks of the user's own):
-//! they come through [`musicrl_core::params::ParamTable`].
+//! they come through [`musicrl_core::params::ParamTable`]. Its listeners are simulated and never stand for people.
 #![forbid(unsafe_code)]
 
 pub mod adherence;
@@ -43,7 +46,9 @@ mod error;
 pub mod external;
 pub mod front_end;
 mod kmeans;
+pub mod listeners;
 pub mod model;
+pub mod properties;
 pub mod quality;
 pub mod quantiser;
 pub mod text;
@@ -53,6 +58,8 @@ pub mod windows;
 pub use adherence::TextAdherence;
 pub use config::TextAudioConfig;
 pub use error::{Error, Result};
+pub use listeners::{Listener, Population, Taste, TrueUtility};
 pub use model::TextAudioModel;
+pub use properties::Properties;
 pub use quality::{AcousticQuality, QualityConfig, QualityModel};
 pub use quantiser::{EmbeddingQuantiser, EmbeddingQuantiserConfig};

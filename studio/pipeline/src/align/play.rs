@@ -59,19 +59,38 @@ pub fn play(
     (step, first_clip): (u64, u64),
     with_sound: bool,
 ) -> Result<Played> {
+    let clips: Vec<u64> = (0..captions.len() as u64).map(|clip| first_clip.wrapping_add(clip)).collect();
+    play_clips(policy, music, captions, settings, (step, &clips), with_sound)
+}
+
+/// As [`play`], with a number for each clip: clip `i` draws the random numbers of (seed, `step`, `numbers[i]`).
+///
+/// # Errors
+/// As [`play`]; other numbers of clips than captions.
+pub fn play_clips(
+    policy: &HierarchicalPolicy,
+    music: &Music,
+    captions: &[&str],
+    settings: &PlaySettings,
+    (step, numbers): (u64, &[u64]),
+    with_sound: bool,
+) -> Result<Played> {
+    if numbers.len() != captions.len() {
+        let (expected, got) = (format!("[{}]", captions.len()), format!("[{}]", numbers.len()));
+        return Err(musicrl_core::Error::Shape { what: "clip numbers, one a caption", expected, got }.into());
+    }
     let prompt = music.prompt(captions)?;
     let indices: Vec<usize> = (0..captions.len()).collect();
     let mut played =
         Played { prompt: prompt.clone(), tokens: Vec::new(), log_probabilities: Vec::new(), audio: Vec::new() };
     for clips in indices.chunks(settings.batch.max(1)) {
-        let first = first_clip + clips.first().map_or(0, |clip| *clip as u64);
-        let request = GenerationRequest::consecutive(
-            settings.sampling.clone(),
-            settings.frames,
-            (settings.seed, step),
-            first,
-            clips.len(),
-        );
+        let request = GenerationRequest {
+            sampling: settings.sampling.clone(),
+            frames: settings.frames,
+            seed: settings.seed,
+            step,
+            clips: clips.iter().map(|clip| numbers[*clip]).collect(),
+        };
         for sample in generate(policy, &prompt.select(clips)?, &request, &mut |_| {})? {
             played.log_probabilities.push(sample.log_probabilities.iter().map(|value| f64::from(*value)).sum());
             played.tokens.push(sample.tokens);
@@ -85,7 +104,7 @@ pub fn play(
 }
 
 /// The random numbers of a clip's fine stage.
-fn sound_key(seed: u64, step: u64, clip: u64) -> Key {
+pub(crate) fn sound_key(seed: u64, step: u64, clip: u64) -> Key {
     Key::new(seed, Purpose::Mask).step(step).clip(clip)
 }
 

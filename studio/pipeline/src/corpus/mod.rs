@@ -10,7 +10,6 @@
 
 pub mod etudes;
 pub mod import;
-pub mod properties;
 pub mod store;
 pub mod summary;
 pub mod writer;

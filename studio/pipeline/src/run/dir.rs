@@ -162,7 +162,8 @@ fn refuse_foreign(path: &Path) -> Result<()> {
     Err(Error::File { path: path.into(), expected, got: format!("a folder with {} other entries", entries.len()) })
 }
 
-fn lock(path: &Path) -> Result<File> {
+/// Holds `path`, a folder, for this process until the file is dropped.
+pub(crate) fn lock(path: &Path) -> Result<File> {
     let lock_path = path.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&lock_path);
     let file = file.map_err(Error::io("open", &lock_path))?;

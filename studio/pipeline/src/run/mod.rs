@@ -29,6 +29,7 @@ mod versions;
 pub use calibrate::calibrate;
 pub use checkpoint::{Best, Checkpoint, Checkpoints, Direction, Keep, Latest};
 pub use dir::RunDir;
+pub(crate) use dir::lock;
 pub use disk::{Disk, SystemDisk};
 pub use driver::{DrivePlan, End, Observer, Outcome, Progress, Silent, drive};
 pub use metrics::{Kind, MetricsLog, Record, read_metrics};

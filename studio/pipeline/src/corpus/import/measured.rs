@@ -13,7 +13,7 @@
 //! The limits are the thirds of 12.8 s segments of one collection of orchestral game music at -20 LUFS; they are
 //! fixed, so that the words of a clip do not depend on the other clips of its corpus.
 
-use super::super::properties::{Spectra, brightness_hz, loudness_db, tempo_steadiness};
+use musicrl_rewards::properties::{Spectra, brightness_hz, loudness_db, tempo_steadiness};
 
 /// A property: attribute, (limit, word) of low and high, the word between.
 type Scale = (&'static str, (f64, &'static str), (f64, &'static str), &'static str);

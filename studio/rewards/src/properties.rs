@@ -14,9 +14,9 @@ const HOP_SECONDS: f64 = 0.016;
 /// Spectra quieter than the loudest by this power ratio (50 dB) are pauses.
 const PAUSE: f64 = 1e-5;
 
-/// A sample that arithmetic can bear: silence for what is not finite, and nothing beyond 18 dB above full scale.
+/// A sample as it is heard: silence for what is not finite, and clipped at full scale, as files and outputs do.
 fn tame(sample: f32) -> f32 {
-    if sample.is_finite() { sample.clamp(-8.0, 8.0) } else { 0.0 }
+    if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 }
 }
 
 /// All properties of one sound.
