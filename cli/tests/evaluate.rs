@@ -149,7 +149,7 @@ fn a_corpus_is_the_reference_and_bad_input_is_named() {
     place.bad(&["evaluate"], 2, &["no system", "hint:"]);
     place.bad(&["evaluate", "gone"], 1, &["gone"]);
     place.bad(&["evaluate", "base", "base"], 2, &["`base` twice", "NAME=FOLDER"]);
-    place.bad(&["evaluate", "base", "--population", "village"], 2, &["village", "plain"]);
+    place.bad(&["evaluate", "base", "--population", "nowhere"], 2, &["nowhere", "town"]);
     place.bad(&["evaluate", "base", "--measure", "taste"], 2, &["taste", "text_adherence"]);
     place.bad(&["evaluate", "base", "--takes", "0"], 2, &["takes"]);
     place.bad(&["evaluate", "base", "--seconds=-1"], 2, &["seconds"]);

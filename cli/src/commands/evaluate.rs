@@ -11,7 +11,7 @@ use musicrl_pipeline::{
         EVALUATION_FILE, EvaluateInput, EvaluateSettings, Evaluation, PanelSettings, PlaySpec, Prompts, RatingsInput,
         ReferenceSettings, StatisticsSettings, System, SystemArgument, evaluate, evaluate_ratings,
         form::{FORM_FILE, KEY_FILE},
-        panel::POPULATIONS,
+        panel::JUDGES,
         read_ratings,
     },
 };
@@ -45,7 +45,7 @@ pub struct Flags {
     /// Writes the clips under blinded names into this new folder, with a form to fill and its key
     #[arg(long)]
     export: Option<PathBuf>,
-    /// Population of simulated listeners, or `none` [default: plain, or none with --ratings]
+    /// Population of simulated listeners, or `none` [default: town, or none with --ratings]
     #[arg(long)]
     population: Option<String>,
     /// Raters of each clip: simulated ones, and those that an exported form is for
@@ -149,7 +149,7 @@ fn play(context: &Context, flags: &Flags, ratings: Option<RatingsInput>) -> Resu
         }
         None => (play_spec(context, flags, &systems), prompts(flags)?),
     };
-    let population = flags.population.as_deref().or(if ratings.is_none() { Some(POPULATIONS[0]) } else { None });
+    let population = flags.population.as_deref().or(if ratings.is_none() { Some(JUDGES) } else { None });
     let settings = EvaluateSettings {
         play,
         panel: population

@@ -8,8 +8,9 @@ use musicrl_core::{
     tokens::Tokens,
 };
 use musicrl_rewards::{
-    AcousticQuality, TextAdherence,
+    AcousticQuality, TextAdherence, TrueUtility,
     external::{HttpJudge, OnnxJudge, ProcessJudge},
+    listeners::catalogue::population,
 };
 
 use crate::{
@@ -20,8 +21,20 @@ use crate::{
     recipe::{EMBEDDED, RewardConfig},
 };
 
-/// The rewards that a recipe may name.
-pub const REWARDS: [&str; 2] = ["text_adherence", AcousticQuality::NAME];
+/// The rewards that a recipe may name. The true utilities of simulated populations can be watched, not learned from:
+/// [`RewardConfig::validate`] sees to it.
+pub const REWARDS: [&str; 7] = [
+    "text_adherence",
+    AcousticQuality::NAME,
+    "true_utility_village",
+    "true_utility_town",
+    "true_utility_club",
+    "true_utility_chapel",
+    "true_utility_salon",
+];
+
+/// How the names of true utilities begin.
+pub const TRUE_UTILITY: &str = "true_utility_";
 
 /// The judges of a stage; without any, clips are played and not scored.
 pub struct Judges(Option<WeightedSum>);
@@ -47,6 +60,9 @@ impl Judges {
                 _ if config.is_external() => external(config)?,
                 "text_adherence" => Box::new(TextAdherence::new(load_text_audio(bundle, &device)?)),
                 AcousticQuality::NAME => Box::new(AcousticQuality::new(load_quality(bundle, &device)?)),
+                name if name.starts_with(TRUE_UTILITY) => {
+                    Box::new(TrueUtility::new(population(&name[TRUE_UTILITY.len()..])?))
+                }
                 other => return Err(Error::config("rewards.name", format!("one of {}", REWARDS.join(", ")), other)),
             };
             let scale = Scale { map: config.range.map(|from| RangeMap { from, to: [0.0, 1.0] }), clip: None };

@@ -13,9 +13,10 @@
 
 use std::collections::BTreeMap;
 
-use musicrl_core::reward::{Score, SumReport};
+use musicrl_core::reward::{PartReport, Score, SumReport};
 use serde::{Deserialize, Serialize};
 
+use super::judges::TRUE_UTILITY;
 use crate::training::Metrics;
 
 /// Key of the total among the judges: no judge can have this name.
@@ -73,7 +74,9 @@ pub struct Watched {
 impl Watch {
     /// Takes what the judges said in an evaluation after `step` steps; the first one is what the others are held against.
     pub fn observe(&mut self, step: u64, verdicts: &SumReport) -> Watched {
-        let watchers = || verdicts.parts.iter().filter(|part| part.weight == 0.0);
+        // The truth of a simulation is drawn and never chooses: outside simulation nobody has it.
+        let watches = |part: &&PartReport| part.weight == 0.0 && !part.name.starts_with(TRUE_UTILITY);
+        let watchers = || verdicts.parts.iter().filter(watches);
         if self.start.is_empty() {
             let judges = watchers().map(|part| (part.name.as_str(), &part.raw)).chain([(TOTAL, &verdicts.total)]);
             self.start = judges.filter_map(|(name, scores)| Some((name.to_string(), Level::of(scores)?))).collect();
@@ -113,8 +116,6 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use musicrl_core::reward::PartReport;
-
     use super::*;
 
     /// Sixty-four clips; the reward and one watcher, each from `-1, 1, -1, ...` moved by so much.
@@ -168,6 +169,14 @@ mod tests {
         assert_eq!(watch.observe(0, &report).metrics.get("gain_watchers"), None);
         report.total.fill(Score::Unscorable("silence".into()));
         assert_eq!(Watch::default().observe(0, &report), Watched::default());
+    }
+
+    #[test]
+    fn the_truth_of_a_simulation_does_not_choose() {
+        let mut report = verdicts(0.0, 0.0);
+        report.parts[1].name = "true_utility_village".into();
+        let mut watch = Watch::default();
+        assert_eq!(watch.observe(0, &report).metrics.0, [("gain_proxy".into(), 0.0)]);
     }
 
     #[test]

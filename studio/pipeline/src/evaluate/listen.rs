@@ -4,7 +4,7 @@
 use burn::tensor::Device;
 use musicrl_core::{
     policy::Policy as _,
-    reward::{AudioView, Score, Windows},
+    reward::{AudioView, Score},
     tokens::Tokens,
 };
 use musicrl_rewards::TextAudioModel;
@@ -70,8 +70,7 @@ impl<'a> Ears<'a> {
         export: Option<&'a Export>,
         device: &Device,
     ) -> Result<Self> {
-        let config =
-            |name: &String| RewardConfig { name: name.clone(), weight: 1.0, range: None, windows: Windows::default() };
+        let config = |name: &String| RewardConfig::named(name.clone(), 1.0);
         let configs: Vec<RewardConfig> = measures.iter().map(config).collect();
         let judges = if configs.is_empty() { None } else { Some(Judges::of_recipe(&configs, bundle, device)?) };
         Ok(Self { judges, embedding, panel, export })

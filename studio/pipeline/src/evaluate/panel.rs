@@ -1,59 +1,49 @@
-//! Populations of simulated listeners, by name.
+//! Populations of simulated listeners as panels, by name.
 
 use musicrl_core::random::Key;
 use musicrl_feedback::Source;
+use musicrl_rewards::{
+    Listener, Properties,
+    listeners::catalogue::{population, populations},
+};
 
 use super::{
     rater::{Panel, RatedClip, Rater},
     settings::PanelSettings,
-    signal::{SignalFacts, signal_facts},
 };
-use crate::{Error, Result};
+use crate::Result;
+
+/// The population that judges where none is named: rewards are not learned from it.
+pub const JUDGES: &str = "town";
 
 /// The populations that there are.
-pub const POPULATIONS: [&str; 1] = [PLAIN];
-
-/// Listeners who hear level, silence and clipping and nothing of the music: enough to tell a broken system from one that
-/// sounds, and no judgement of quality.
-const PLAIN: &str = "plain";
-
-/// The panel of a population.
 ///
 /// # Errors
-/// [`Error::Config`] for a population that is not there.
+/// None in practice: they ship.
+pub fn population_names() -> Result<Vec<String>> {
+    Ok(populations()?.into_iter().map(|population| population.name).collect())
+}
+
+/// The panel of a population: its first listeners.
+///
+/// # Errors
+/// [`crate::Error::Config`] for a population that is not there.
 pub fn simulated_panel(settings: &PanelSettings) -> Result<Panel> {
-    if settings.population != PLAIN {
-        return Err(Error::config("population", format!("one of {}", POPULATIONS.join(", ")), &settings.population));
-    }
-    let rater = |at: usize| Box::new(PlainListener { name: format!("{PLAIN}-{}", at + 1) }) as Box<dyn Rater>;
+    let population = population(&settings.population)?;
+    let rater = |index: usize| Box::new(population.listener(index as u64, population.key())) as Box<dyn Rater>;
     let source = Source::Simulated { population: settings.population.clone() };
     Panel::new(source, (0..settings.raters).map(rater).collect())
 }
 
-/// One listener of [`PLAIN`].
-struct PlainListener {
-    name: String,
-}
-
-/// Level that the listeners like best, in dB of full scale.
-const LIKED_DB: f64 = -20.0;
-
-/// What a clip is worth to them, before noise: 4 at the level they like, less by a point for each 10 dB beside it, and
-/// less for the share of time in silence and for clipping.
-fn worth(facts: &SignalFacts) -> f64 {
-    let level = facts.rms_db.map_or(-120.0, |db| db.max(-120.0));
-    let clipped = if facts.clipped_share > 0.0 { 1.0 } else { 0.0 };
-    4.0 - (level - LIKED_DB).abs() / 10.0 - 2.0 * facts.silent_share - clipped
-}
-
-impl Rater for PlainListener {
+impl Rater for Listener {
     fn name(&self) -> &str {
         &self.name
     }
 
+    /// By the listener's own taste, from the sound alone.
     fn rate(&self, clip: &RatedClip<'_>, key: Key) -> Result<f64> {
-        let noise = 0.7 * key.stream().normal();
-        Ok((worth(&signal_facts(clip.audio)) + noise).round().clamp(1.0, 5.0))
+        let properties = Properties::of(clip.audio.samples, clip.audio.sample_rate_hz);
+        Ok(Self::rate(self, self.taste.utility(&properties), key))
     }
 }
 
@@ -64,19 +54,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clip_that_sounds_is_rated_above_silence_and_noise_at_full_scale() {
-        let panel = simulated_panel(&PanelSettings { population: PLAIN.into(), raters: 5 }).unwrap();
-        let tone = |level: f32| (0..16_000).map(|n| level * (n as f32 * 0.1).sin()).collect::<Vec<f32>>();
+    fn a_steady_chord_is_rated_above_noise() {
+        let panel = simulated_panel(&PanelSettings { population: JUDGES.into(), raters: 8 }).unwrap();
         let mean = |samples: &[f32]| {
             let audio = AudioView { samples, sample_rate_hz: 16_000 };
             let ratings = panel.rate(&RatedClip { caption: "", audio }, 1).unwrap();
             assert!(ratings.iter().all(|rating| rating.fract() == 0.0));
-            ratings.iter().sum::<f64>() / 5.0
+            ratings.iter().sum::<f64>() / 8.0
         };
-        let good = mean(&tone(0.14));
-        assert!(good > 3.0, "{good}");
-        assert!(good > mean(&tone(0.0)) + 1.0 && good > mean(&tone(8.0)) + 1.0);
-        assert!(simulated_panel(&PanelSettings { population: "village".into(), raters: 3 }).is_err());
-        assert!(matches!(panel.source(), Source::Simulated { population } if population == PLAIN));
+        // A fifth, struck twice a second.
+        let chord = |n: usize| {
+            let (t, struck) = (n as f32 / 16_000.0, (n % 8_000) as f32 / 16_000.0);
+            let tone = |hz: f32| (t * hz * std::f32::consts::TAU).sin();
+            0.2 * (-4.0 * struck).exp() * (tone(330.0) + tone(495.0))
+        };
+        let chords: Vec<f32> = (0..64_000).map(chord).collect();
+        let mut random = Key::new(1, musicrl_core::random::Purpose::Test).stream();
+        let noise: Vec<f32> = (0..64_000).map(|_| 0.3 * random.normal() as f32).collect();
+        assert!(mean(&chords) > mean(&noise) + 0.5, "{} {}", mean(&chords), mean(&noise));
+        assert!(matches!(panel.source(), Source::Simulated { population } if population == JUDGES));
+        let error =
+            simulated_panel(&PanelSettings { population: "nowhere".into(), raters: 3 }).unwrap_err().to_string();
+        assert!(error.contains("nowhere") && error.contains(JUDGES), "{error}");
+        assert!(population_names().unwrap().contains(&JUDGES.to_string()));
     }
 }

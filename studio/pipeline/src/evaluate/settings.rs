@@ -83,7 +83,7 @@ pub enum ReferenceSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PanelSettings {
-    /// The population that they belong to; see [`super::panel::POPULATIONS`].
+    /// The population that they belong to; see [`super::panel::population_names`].
     pub population: String,
     /// How many rate each clip.
     pub raters: usize,

@@ -7,7 +7,7 @@ use musicrl_rewards::external::{HttpConfig, OnnxConfig, ProcessConfig};
 use serde::{Deserialize, Serialize};
 
 use super::{align::EMBEDDED, nearest::nearest};
-use crate::{Error, Result};
+use crate::{Error, Result, align::judges::TRUE_UTILITY};
 
 /// One judge and what its scores count for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,6 +78,10 @@ impl RewardConfig {
         }
         if !(self.weight.is_finite() && self.weight >= 0.0) {
             return Err(Error::config(field("weight"), "at least 0", self.weight));
+        }
+        if self.name.starts_with(TRUE_UTILITY) && self.weight > 0.0 {
+            let expected = "0: what simulated listeners like is watched, never learned from";
+            return Err(Error::config(field("weight"), expected, self.weight));
         }
         if let Some([low, high]) = self.range.filter(|[low, high]| !(low.is_finite() && high.is_finite() && low < high))
         {
@@ -178,6 +182,12 @@ mod tests {
         for name in ["", "My", "a b", "../x", &"x".repeat(65)] {
             check(&own(name), "rewards[0].name");
         }
+        let truth = "name = \"true_utility_town\"\nweight = ";
+        let known = ["true_utility_town"];
+        let parsed = |text: &str| crate::recipe::parse::<RewardConfig>(text, Path::new("r.toml")).unwrap();
+        assert!(parsed(&format!("{truth}0.0\n")).validate("rewards[0]", &known).is_ok());
+        let error = parsed(&format!("{truth}0.1\n")).validate("rewards[0]", &known).unwrap_err().to_string();
+        assert!(error.contains("rewards[0].weight") && error.contains("never learned from"), "{error}");
         check("name = \"mine\"\nweight = 1.0\n", "have `process`, `http` or `onnx`");
         check(&(own("mine") + "http = { url = \"http://localhost:1\" }\n"), "exactly one of");
     }

@@ -9,7 +9,7 @@ use super::{
     rewards::RewardConfig,
     sampling::SamplingConfig,
 };
-use crate::{Error, Result, guards::GuardsConfig, optim::AdamWConfig};
+use crate::{Error, Result, align::judges::TRUE_UTILITY, guards::GuardsConfig, optim::AdamWConfig};
 
 /// What the KL term pulls towards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -145,7 +145,8 @@ impl StageConfig {
             let got = if self.rewards.is_empty() { "none" } else { "only ones of weight 0, which are watched" };
             return Err(Error::config(field("rewards"), "at least one of a weight above 0", got));
         }
-        if self.checkpoint.choose == Choose::Guarded && self.rewards.iter().all(|reward| reward.weight > 0.0) {
+        let watches = |reward: &RewardConfig| reward.weight == 0.0 && !reward.name.starts_with(TRUE_UTILITY);
+        if self.checkpoint.choose == Choose::Guarded && !self.rewards.iter().any(watches) {
             let expected = "another choice, or a reward of weight 0 to watch";
             return Err(Error::config(field("checkpoint.choose"), expected, "guarded"));
         }
