@@ -1,7 +1,7 @@
 //! A bundle: the models that make music together, as one directory.
 //!
-//! `bundle.json` lists the parts (codec, semantic tokeniser, text-audio embedding, policy, fine stage) with their
-//! settings and the SHA-256 of their weights; each part's weights are a safetensors file beside it. A bundle may hold
+//! `bundle.json` lists the parts (codec, semantic tokeniser, text-audio embedding, policy, fine stage, preference model)
+//! with their settings and the SHA-256 of their weights; each part's weights are a safetensors file beside it. A bundle may hold
 //! some parts only: each `train` command adds one. The embedded base is a bundle inside the binary.
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -29,6 +29,8 @@ pub mod part {
     pub const POLICY: &str = "policy";
     /// The fine acoustic stage.
     pub const FINE: &str = "fine";
+    /// What listeners like, learned from their choices.
+    pub const PREFERENCE: &str = "preference";
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -149,6 +149,16 @@ impl From<musicrl_rewards::Error> for Error {
     }
 }
 
+impl From<musicrl_feedback::Error> for Error {
+    fn from(error: musicrl_feedback::Error) -> Self {
+        match error {
+            musicrl_feedback::Error::Io { doing, path, source } => Self::Io { doing, path, source },
+            musicrl_feedback::Error::File { path, expected, got } => Self::File { path, expected, got },
+            other => Self::Codec(other.to_string()),
+        }
+    }
+}
+
 impl From<musicrl_codec::Error> for Error {
     fn from(error: musicrl_codec::Error) -> Self {
         Self::Codec(error.to_string())

@@ -3,6 +3,7 @@
 mod codec;
 mod fine;
 mod policy;
+mod preference;
 mod semantic;
 mod text_audio;
 
@@ -42,6 +43,8 @@ pub enum Command {
     Policy(Flags),
     /// The fine stage: coarse tokens to all of them
     Fine(Flags),
+    /// The user preference model: what listeners like, from their choices
+    Preference(preference::Flags),
 }
 
 /// Sizes that settings start from.
@@ -205,5 +208,6 @@ pub fn run(context: &Context, command: &Command) -> Result<Report, Failure> {
         Command::Policy(flags) => policy::run(context, flags),
         Command::Fine(flags) => fine::run(context, flags),
         Command::TextAudio(flags) => text_audio::run(context, flags),
+        Command::Preference(flags) => preference::run(context, flags),
     }
 }

@@ -2,17 +2,15 @@
 
 use burn::tensor::Device;
 use musicrl_core::{
-    reward::{
-        AudioView, Clip, Part, RangeMap, Reward as _, Scale, Score, SumReport, TokensView, WeightedSum, Windowed,
-    },
+    reward::{AudioView, Clip, Part, RangeMap, Reward, Scale, Score, SumReport, TokensView, WeightedSum, Windowed},
     tokens::Tokens,
 };
 use musicrl_rewards::TextAdherence;
 
-use crate::{Error, Result, bundle::Bundle, music::load_text_audio, recipe::RewardConfig};
+use crate::{Error, Result, bundle::Bundle, music::load_text_audio, preference::UserPreference, recipe::RewardConfig};
 
 /// The rewards that a recipe may name.
-pub const REWARDS: [&str; 1] = ["text_adherence"];
+pub const REWARDS: [&str; 2] = ["text_adherence", UserPreference::NAME];
 
 /// The judges of a stage; without any, clips are played and not scored.
 pub struct Judges(Option<WeightedSum>);
@@ -31,8 +29,9 @@ impl Judges {
     pub fn of_recipe(rewards: &[RewardConfig], bundle: &Bundle, device: &Device) -> Result<Self> {
         let device = device.clone().inner();
         let part = |config: &RewardConfig| -> Result<Part> {
-            let reward = match config.name.as_str() {
-                "text_adherence" => TextAdherence::new(load_text_audio(bundle, &device)?),
+            let reward: Box<dyn Reward> = match config.name.as_str() {
+                "text_adherence" => Box::new(TextAdherence::new(load_text_audio(bundle, &device)?)),
+                UserPreference::NAME => Box::new(UserPreference::load(bundle, &device)?),
                 other => return Err(Error::config("rewards.name", format!("one of {}", REWARDS.join(", ")), other)),
             };
             let scale = Scale { map: config.range.map(|from| RangeMap { from, to: [0.0, 1.0] }), clip: None };

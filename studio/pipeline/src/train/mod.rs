@@ -5,5 +5,6 @@ pub mod crops;
 pub mod fine;
 mod geometry;
 pub mod policy;
+pub mod preference;
 pub mod semantic;
 pub mod text_audio;
