@@ -4,8 +4,8 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use musicrl_core::{
     Error,
     preference::{
-        Comparison, FitConfig, Judgement, Outcome, SequenceLogProbs, bradley_terry_loss, dpo_loss, fit_strengths,
-        reference as twin,
+        Comparison, FitConfig, Judgement, Outcome, SequenceLogProbs, TieStrength, bradley_terry_loss, dpo_loss,
+        fit_strengths, reference as twin, smoothed_bradley_terry_loss,
     },
     random::{Key, Purpose},
 };
@@ -75,6 +75,31 @@ proptest! {
             close("gradient", gradient_a[at], (moved(h) - moved(-h)) / (2.0 * h), 1e-6);
             close("only the difference matters", gradient_a[at], -gradient_b[at], 1e-12);
         }
+    }
+
+    #[test]
+    fn a_learned_tie_strength_and_smoothing_equal_their_twin(pairs in pairs(), nu in 0.1..3.0, smoothing in 0.0..0.49) {
+        let (a, b, judgements) = columns(&pairs);
+        let device = Device::flex().autodiff();
+        let log_nu = tensor(&[f64::ln(nu)], &device).require_grad();
+        let ties = TieStrength::Learned(&log_nu);
+        let (a, b) = (tensor(&a, &device).require_grad(), tensor(&b, &device));
+        let value = smoothed_bradley_terry_loss(&a, &b, &judgements, ties, smoothing).unwrap();
+        let gradients = value.clone().backward();
+        let (scores_a, scores_b, h) = (read(&a), read(&b), 1e-5);
+        let twin = |scores: &[f64], log_nu: f64| {
+            twin::smoothed_bradley_terry_loss(scores, &scores_b, &judgements, log_nu.exp(), smoothing).unwrap()
+        };
+        close("loss", read(&value)[0], twin(&scores_a, nu.ln()), 1e-10);
+        let slope = (twin(&scores_a, nu.ln() + h) - twin(&scores_a, nu.ln() - h)) / (2.0 * h);
+        close("gradient of log nu", read(&log_nu.grad(&gradients).unwrap())[0], slope, 1e-6);
+        let moved = |step: f64| {
+            let mut scores = scores_a.clone();
+            scores[0] += step;
+            twin(&scores, nu.ln())
+        };
+        let gradient = read(&a.grad(&gradients).unwrap())[0];
+        close("gradient of a score", gradient, (moved(h) - moved(-h)) / (2.0 * h), 1e-6);
     }
 
     #[test]
@@ -187,6 +212,10 @@ fn bad_input_is_refused() {
     assert!(matches!(loss(&[0.0], &[0.0], &one, -1.0), Err(Error::Config { field: "tie_strength", .. })));
     assert!(matches!(loss(&[0.0], &[0.0, 1.0], &one, 0.0), Err(Error::Shape { .. })));
     assert!(matches!(loss(&[], &[], &[], 0.0), Err(Error::Shape { .. })));
+    assert!(matches!(
+        twin::smoothed_bradley_terry_loss(&[0.0], &[0.0], &one, 0.0, 0.5),
+        Err(Error::Config { field: "label_smoothing", .. })
+    ));
     let negative = [Judgement { weight: -1.0, ..one[0] }];
     assert!(matches!(loss(&[0.0], &[0.0], &negative, 0.0), Err(Error::Config { field: "weight", .. })));
     let device = Device::flex();

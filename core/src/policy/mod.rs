@@ -6,6 +6,7 @@
 //! - [`HierarchicalPolicy`]: a global causal transformer over frames and a local one over the slots of a frame,
 //!   conditioned on the caption's embedding tokens ([`ConditionPrompt`]).
 //! - [`ValueNetwork`]: the expected return before each action, on the same trunk.
+//! - [`PreferenceModel`]: how much listeners like a whole clip, on the same trunk.
 //!
 //! Sampling lives in [`crate::sampling`]; this module knows logits alone.
 
@@ -14,6 +15,7 @@ mod contract;
 mod decoder;
 mod hierarchical;
 mod packed;
+mod preference_model;
 mod prompt;
 mod tokens;
 mod trunk;
@@ -24,6 +26,7 @@ pub use contract::{Decoder, PADDED, Policy, Prompt};
 pub use decoder::TensorDecoder;
 pub use hierarchical::HierarchicalPolicy;
 pub use packed::PackedDecoder;
+pub use preference_model::PreferenceModel;
 pub use prompt::ConditionPrompt;
 pub use tokens::{frames_from_tokens, tokens_from_frames};
 pub use trunk::HierarchicalTrunk;

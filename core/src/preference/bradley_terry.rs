@@ -3,11 +3,20 @@
 use alloc::{vec, vec::Vec};
 use burn::tensor::{Bool, Tensor, TensorData, activation::log_softmax};
 
-use super::outcome::{Judgement, check_tie_strength};
+use super::outcome::{Judgement, check_smoothing, check_tie_strength};
 use crate::{
     Result,
     rl::shape::{check_each, not_empty, same, widen},
 };
+
+/// Davidson's nu: how ready listeners are to call two clips equally good.
+#[derive(Debug, Clone, Copy)]
+pub enum TieStrength<'a> {
+    /// A number of at least 0; 0 for a model without ties, where a tie is half a win each.
+    Fixed(f64),
+    /// log nu, a tensor of shape `[1]` that gradients reach: nu is then above 0 whatever it becomes.
+    Learned(&'a Tensor<1>),
+}
 
 /// The loss that trains a reward model from pairs (Bradley and Terry, Biometrika 39, 1952; ties after Davidson, 1970):
 ///
@@ -30,7 +39,33 @@ pub fn bradley_terry_loss(
     judgements: &[Judgement],
     tie_strength: f64,
 ) -> Result<Tensor<1>> {
+    smoothed_bradley_terry_loss(scores_a, scores_b, judgements, TieStrength::Fixed(tie_strength), 0.0)
+}
+
+/// [`bradley_terry_loss`] with smoothed targets ([`Judgement::smoothed_target`]) and a tie strength that may be learned.
+///
+/// # Shapes
+/// As [`bradley_terry_loss`]; a learned tie strength is `[1]`
+///
+/// # Errors
+/// As [`bradley_terry_loss`], and [`Error::Config`](crate::Error::Config) for a smoothing outside [0, 0.5).
+pub fn smoothed_bradley_terry_loss(
+    scores_a: &Tensor<1>,
+    scores_b: &Tensor<1>,
+    judgements: &[Judgement],
+    ties: TieStrength<'_>,
+    smoothing: f64,
+) -> Result<Tensor<1>> {
+    // Of a learned one only that it is above 0 matters to the targets.
+    let tie_strength = match ties {
+        TieStrength::Fixed(tie_strength) => tie_strength,
+        TieStrength::Learned(log) => {
+            same("log tie strength", [1], log.dims())?;
+            1.0
+        }
+    };
     check_tie_strength(tie_strength)?;
+    check_smoothing(smoothing)?;
     let pairs = judgements.len();
     not_empty("judgements", [pairs])?;
     same("scores of a", [pairs], scores_a.dims())?;
@@ -51,15 +86,18 @@ pub fn bradley_terry_loss(
     check_each("difference of scores", &difference, f64::is_finite)?;
 
     let mut logits = vec![difference.clone() * 0.5, difference * -0.5];
-    if tie_strength > 0.0 {
-        logits.push(column(vec![libm::log(tie_strength); pairs]));
+    match ties {
+        TieStrength::Fixed(nu) if nu > 0.0 => logits.push(column(vec![libm::log(nu); pairs])),
+        TieStrength::Fixed(_) => {}
+        TieStrength::Learned(log) => logits.push(log.clone().cast(dtype).reshape([1, 1]).expand([pairs, 1])),
     }
     let outcomes = logits.len();
     let log_probs = log_softmax(Tensor::cat(logits, 1), 1);
 
     let weights: f64 = judgements.iter().map(Judgement::counted_weight).sum();
     let scale = if weights > 0.0 { 1.0 / weights } else { 0.0 };
-    let share = |j: &Judgement| j.target(tie_strength).map(|target| -target * j.counted_weight() * scale);
+    let share =
+        |j: &Judgement| j.smoothed_target(tie_strength, smoothing).map(|target| -target * j.counted_weight() * scale);
     let targets: Vec<f64> = judgements.iter().flat_map(|j| share(j).into_iter().take(outcomes)).collect();
     let targets = Tensor::<2>::from_data(TensorData::new(targets, [pairs, outcomes]), (&device, dtype));
     Ok((log_probs * targets).sum())

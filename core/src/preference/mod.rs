@@ -3,6 +3,7 @@
 //!
 //! - [`Outcome`], [`Judgement`]: what a listener said about a pair, with a margin and a confidence weight.
 //! - [`bradley_terry_loss`]: trains a reward model from pairs. Ties follow Davidson (1970).
+//!   [`smoothed_bradley_terry_loss`] doubts a share of the choices and may learn the tie strength.
 //! - [`fit_strengths`]: one strength an item, from many comparisons (minorisation-maximisation, Hunter 2004).
 //! - [`dpo_loss`]: direct preference optimisation, for comparison with reinforcement learning.
 //! - [`mod@reference`]: the losses once more in plain `f64`, the oracle of the tests.
@@ -29,7 +30,7 @@ mod strength;
 
 #[cfg(feature = "model")]
 pub use self::{
-    bradley_terry::bradley_terry_loss,
+    bradley_terry::{TieStrength, bradley_terry_loss, smoothed_bradley_terry_loss},
     dpo::{SequenceLogProbs, dpo_loss},
 };
 pub use outcome::{Judgement, Outcome, agreement};

@@ -100,6 +100,17 @@ impl Judgement {
             Outcome::Skipped => [0.0; 3],
         }
     }
+
+    /// As [`target`](Self::target), with the share `smoothing` of a win given to the other clip: how often a listener
+    /// is thought to have chosen against what they prefer. Ties stay as they are.
+    #[must_use]
+    pub fn smoothed_target(&self, tie_strength: f64, smoothing: f64) -> [f64; 3] {
+        match self.outcome {
+            Outcome::BetterA => [1.0 - smoothing, smoothing, 0.0],
+            Outcome::BetterB => [smoothing, 1.0 - smoothing, 0.0],
+            Outcome::Tie | Outcome::BothBad | Outcome::Skipped => self.target(tie_strength),
+        }
+    }
 }
 
 /// A tie strength must be a finite number of at least 0.
@@ -109,6 +120,14 @@ pub(crate) fn check_tie_strength(tie_strength: f64) -> Result<()> {
     }
     let expected = "at least 0 and finite".into();
     Err(Error::Config { field: "tie_strength", expected, got: format!("{tie_strength}") })
+}
+
+/// A win that is smoothed must stay a win.
+pub(crate) fn check_smoothing(smoothing: f64) -> Result<()> {
+    if (0.0..0.5).contains(&smoothing) {
+        return Ok(());
+    }
+    Err(Error::Config { field: "label_smoothing", expected: "in [0, 0.5)".into(), got: format!("{smoothing}") })
 }
 
 /// The share of decided pairs (a or b better) whose winner has the higher score; equal scores count one half. `None`

@@ -2,7 +2,7 @@
 
 use alloc::format;
 
-use super::outcome::{Judgement, check_tie_strength};
+use super::outcome::{Judgement, check_smoothing, check_tie_strength};
 use crate::{Error, Result};
 
 /// log P of [a better, b better, tie] at the difference of scores d = s_a - s_b (Davidson, "On Extending the
@@ -27,7 +27,22 @@ pub fn bradley_terry_loss(
     judgements: &[Judgement],
     tie_strength: f64,
 ) -> Result<f64> {
+    smoothed_bradley_terry_loss(scores_a, scores_b, judgements, tie_strength, 0.0)
+}
+
+/// [`bradley_terry_loss`] with smoothed targets ([`Judgement::smoothed_target`]).
+///
+/// # Errors
+/// As [`bradley_terry_loss`], and [`Error::Config`] for a smoothing outside [0, 0.5).
+pub fn smoothed_bradley_terry_loss(
+    scores_a: &[f64],
+    scores_b: &[f64],
+    judgements: &[Judgement],
+    tie_strength: f64,
+    smoothing: f64,
+) -> Result<f64> {
     check_tie_strength(tie_strength)?;
+    check_smoothing(smoothing)?;
     if scores_a.len() != judgements.len() || scores_b.len() != judgements.len() {
         return Err(Error::Shape {
             what: "scores",
@@ -47,7 +62,7 @@ pub fn bradley_terry_loss(
             return Err(Error::NonFinite { what: "difference of scores", at: format!("pair {at}") });
         }
         let log_probs = log_outcomes(difference - judgement.signed_margin(), tie_strength);
-        for (target, log_prob) in judgement.target(tie_strength).iter().zip(log_probs) {
+        for (target, log_prob) in judgement.smoothed_target(tie_strength, smoothing).iter().zip(log_probs) {
             loss -= if *target > 0.0 { weight * target * log_prob } else { 0.0 };
         }
         weights += weight;

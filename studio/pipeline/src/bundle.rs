@@ -31,6 +31,8 @@ pub mod part {
     pub const FINE: &str = "fine";
     /// The predictor of acoustic quality, a judge.
     pub const QUALITY: &str = "quality";
+    /// What listeners like, learned from their choices.
+    pub const PREFERENCE: &str = "preference";
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 //! Burn's optimisers keep their state by parameter ids that are drawn anew in every process; a run that is resumed
 //! with the same bytes, and gradients reduced over workers in one buffer, want state by position instead.
 
-use musicrl_core::params::ParamTable;
+use musicrl_core::params::{Entry, ParamTable};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, training::Files};
@@ -129,6 +129,20 @@ impl AdamW {
     /// # Errors
     /// [`musicrl_core::Error::Shape`] when the lengths differ.
     pub fn update(&mut self, params: &mut ParamTable, grads: &[f32]) -> Result<Update> {
+        self.update_at(params, grads, |_| 1.0)
+    }
+
+    /// As [`update`](Self::update), with a step size of its own for each entry: `rate` times that of all. An entry at
+    /// rate 0 is left as it is, moments and decay included, but its gradient counts in the norm.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub fn update_at(
+        &mut self,
+        params: &mut ParamTable,
+        grads: &[f32],
+        rate: impl Fn(&Entry) -> f64,
+    ) -> Result<Update> {
         let expected = self.mean.len();
         for (what, got) in [("gradient", grads.len()), ("parameters", params.values().len())] {
             if got != expected {
@@ -149,13 +163,17 @@ impl AdamW {
         let (clip, beta1, beta2) = (clip as f32, config.beta1 as f32, config.beta2 as f32);
         let exponent = i32::try_from(self.updates).unwrap_or(i32::MAX);
         let (bias1, bias2) = (1.0 - config.beta1.powi(exponent), 1.0 - config.beta2.powi(exponent));
-        let step_size = (learning_rate / bias1) as f32;
         let (root_bias2, epsilon) = (bias2.sqrt() as f32, config.epsilon as f32);
         let entries = params.entries().to_vec();
         let values = params.values_mut();
         for entry in entries.iter().filter(|entry| entry.trainable) {
+            let rate = rate(entry);
+            if rate == 0.0 {
+                continue;
+            }
+            let step_size = (rate * learning_rate / bias1) as f32;
             let decay = if entry.shape.len() > 1 { config.weight_decay } else { 0.0 };
-            let keep = (1.0 - learning_rate * decay) as f32;
+            let keep = (1.0 - rate * learning_rate * decay) as f32;
             let range = entry.range();
             let moments = self.mean[range.clone()].iter_mut().zip(&mut self.square[range.clone()]);
             for ((value, grad), (mean, square)) in values[range.clone()].iter_mut().zip(&grads[range]).zip(moments) {

@@ -48,6 +48,12 @@ pub trait Training {
     /// When a file is missing or does not fit this training.
     fn restore(&mut self, files: &Files) -> Result<()>;
 
+    /// Whether going on would change nothing any more (early stopping): the driver then ends the run before its last
+    /// step. A function of the state, asked after a step and its evaluation. The default never is.
+    fn is_done(&self) -> bool {
+        false
+    }
+
     /// Measures the model on held-out data after `step` steps. The default measures nothing.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod codec;
 mod fine;
 mod policy;
+mod preference;
 mod quality;
 mod semantic;
 mod text_audio;
@@ -45,6 +46,8 @@ pub enum Command {
     Fine(Flags),
     /// The judge of acoustic quality: sound to an opinion score
     Quality(Box<quality::QualityFlags>),
+    /// The user preference model: what listeners like, from their choices
+    Preference(preference::Flags),
 }
 
 /// Sizes that settings start from.
@@ -209,5 +212,6 @@ pub fn run(context: &Context, command: &Command) -> Result<Report, Failure> {
         Command::Fine(flags) => fine::run(context, flags),
         Command::TextAudio(flags) => text_audio::run(context, flags),
         Command::Quality(flags) => quality::run(context, flags),
+        Command::Preference(flags) => preference::run(context, flags),
     }
 }

@@ -18,14 +18,16 @@ use crate::{
     bundle::Bundle,
     embedded,
     music::{load_quality, load_text_audio},
+    preference::UserPreference,
     recipe::{EMBEDDED, RewardConfig},
 };
 
 /// The rewards that a recipe may name. The true utilities of simulated populations can be watched, not learned from:
 /// [`RewardConfig::validate`] sees to it.
-pub const REWARDS: [&str; 7] = [
+pub const REWARDS: [&str; 8] = [
     "text_adherence",
     AcousticQuality::NAME,
+    UserPreference::NAME,
     "true_utility_village",
     "true_utility_town",
     "true_utility_club",
@@ -60,6 +62,7 @@ impl Judges {
                 _ if config.is_external() => external(config)?,
                 "text_adherence" => Box::new(TextAdherence::new(load_text_audio(bundle, &device)?)),
                 AcousticQuality::NAME => Box::new(AcousticQuality::new(load_quality(bundle, &device)?)),
+                UserPreference::NAME => Box::new(UserPreference::load(bundle, &device)?),
                 name if name.starts_with(TRUE_UTILITY) => {
                     Box::new(TrueUtility::new(population(&name[TRUE_UTILITY.len()..])?))
                 }

@@ -14,6 +14,7 @@ use crate::{
         codec::CodecTrainingConfig,
         fine::FineTrainingConfig,
         policy::{PolicyTrainingConfig, Vocabulary},
+        preference::{PART_PAIRS, PreferenceTrainingConfig},
         quality::QualityTrainingConfig,
         semantic::SemanticTrainingConfig,
         text_audio::TextAudioTrainingConfig,
@@ -169,6 +170,31 @@ pub fn policy_stacks(
         .with_floats("slot activations", local.training_floats(sequences, slots))
         .with_floats("logits", logits.saturating_mul(LOGIT_TENSORS))
         .with_trained("policy", global.parameters().saturating_add(local.parameters()).saturating_add(tables))
+}
+
+/// Training of the preference model on clips of up to `clip_frames` frames. No more parts of a batch exist at once than
+/// there are threads.
+#[must_use]
+pub fn preference(
+    config: &PreferenceTrainingConfig,
+    policy: &HierarchicalPolicyConfig,
+    clip_frames: usize,
+) -> MemoryEstimate {
+    let frames = (config.crop * clip_frames as f64).ceil() as u64;
+    let parts = rayon::current_num_threads().min(config.batch_pairs.div_ceil(PART_PAIRS));
+    let (slots, codebook) = (policy.layout.slots_per_frame() as u64, policy.layout.codebook_max() as u64);
+    let (global, local) = (TransformerShape::from(&policy.global.transformer()), &policy.local.transformer());
+    let local = TransformerShape::from(local);
+    let sequences = (2 * PART_PAIRS * parts) as u64;
+    let tables = slots.saturating_mul(codebook).saturating_mul(global.width.saturating_add(local.width));
+    let parameters = global.parameters().saturating_add(local.parameters()).saturating_add(tables);
+    // Average and best weights beside what every training has.
+    let kept = parameters.saturating_mul(2).saturating_mul(config.members as u64);
+    MemoryEstimate::new()
+        .with_floats("frame activations", global.training_floats(sequences, frames))
+        .with_floats("slot activations", local.training_floats(sequences.saturating_mul(frames), slots))
+        .with_trained("preference models", parameters.saturating_mul(config.members as u64))
+        .with_floats("averages", kept)
 }
 
 /// Training of the fine stage.

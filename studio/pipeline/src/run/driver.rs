@@ -115,7 +115,7 @@ impl Observer for Silent {}
 /// Why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// All steps are done.
+    /// All steps are done, or the training said that it is.
     Finished,
     /// The interrupt flag was set; the last step done has its checkpoint.
     Interrupted,
@@ -172,7 +172,7 @@ pub fn drive(
         run.evaluate(0)?;
     }
     let mut end = End::Finished;
-    while step < plan.steps {
+    while step < plan.steps && !run.training.is_done() {
         if plan.interrupted() {
             end = End::Interrupted;
             break;
@@ -183,7 +183,7 @@ pub fn drive(
         if evaluated {
             run.evaluate(step)?;
         }
-        if plan.is_due(plan.checkpoint_every, step) || plan.interrupted() {
+        if plan.is_due(plan.checkpoint_every, step) || plan.interrupted() || run.training.is_done() {
             run.checkpoint(step, evaluated)?;
         }
     }

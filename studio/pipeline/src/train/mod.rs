@@ -6,6 +6,7 @@ pub mod dpo;
 pub mod fine;
 mod geometry;
 pub mod policy;
+pub mod preference;
 pub mod quality;
 pub mod semantic;
 pub mod text_audio;

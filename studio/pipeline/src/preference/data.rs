@@ -1,0 +1,447 @@
+//! A preference set as clips and pairs, divided by caption.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::tensor::Device;
+use musicrl_core::{
+    policy::HierarchicalPolicyConfig,
+    preference::Judgement,
+    random::{Key, Purpose},
+    tokens::TokenLayout,
+};
+use musicrl_feedback::{ClipRecord, JudgementRecord, PreferenceSet, Source};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    clips::PreferenceClip,
+    encode::{EncodeConfig, clip_tokens},
+};
+use crate::{
+    Error, Result,
+    bundle::{Bundle, part, sha256_hex},
+    music::{load_text_audio, rows},
+};
+
+/// Whose judgements count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sources {
+    /// Everyone's.
+    #[default]
+    All,
+    /// People's.
+    Human,
+    /// Those of listeners that the program simulates.
+    Simulated,
+}
+
+/// Which judgements and how their clips are read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// Whose judgements count.
+    pub sources: Sources,
+    /// Only these listeners'; everyone's when it is empty.
+    pub listeners: Vec<String>,
+    /// Only these populations' of simulated listeners, and no person's; everyone's when it is empty.
+    pub populations: Vec<String>,
+    /// Clips from sound files.
+    pub encode: EncodeConfig,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { sources: Sources::All, listeners: Vec::new(), populations: Vec::new(), encode: EncodeConfig::default() }
+    }
+}
+
+impl DataConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the field.
+    pub fn validate(&self) -> Result<()> {
+        self.encode.validate()
+    }
+
+    /// Whether a judgement that counts is one of these.
+    #[must_use]
+    pub fn takes(&self, judgement: &JudgementRecord) -> bool {
+        let listed = |list: &[String], name: &str| list.is_empty() || list.iter().any(|listed| listed == name);
+        let (source, population) = match &judgement.source {
+            Source::Human => (self.sources != Sources::Simulated, self.populations.is_empty()),
+            Source::Simulated { population } => (self.sources != Sources::Human, listed(&self.populations, population)),
+        };
+        judgement.counts() && source && population && listed(&self.listeners, &judgement.listener)
+    }
+}
+
+/// One judgement of two clips.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pair {
+    /// The clip that was offered first, by index.
+    pub a: usize,
+    /// The other one.
+    pub b: usize,
+    /// What was said, with margin and confidence as they were recorded.
+    pub judgement: Judgement,
+    /// Pairs with a caption in common, directly or through other pairs, are of one cluster.
+    pub cluster: usize,
+}
+
+/// Pairs that count and their clips.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreferenceData {
+    clips: Vec<PreferenceClip>,
+    pairs: Vec<Pair>,
+    /// The first of each cluster's captions, by the alphabet.
+    clusters: Vec<String>,
+}
+
+impl PreferenceData {
+    /// Clips with their captions, and judgements of them by index. Judgements that do not count are left out; clips of
+    /// an empty caption share it with no other clip.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when none counts; [`Error::Core`] for a clip that does not fit the layout or a judgement of a
+    /// clip that is not there.
+    pub fn new(
+        layout: &TokenLayout,
+        clips: Vec<(String, PreferenceClip)>,
+        judgements: &[(usize, usize, Judgement)],
+    ) -> Result<Self> {
+        for (index, (_, clip)) in clips.iter().enumerate() {
+            layout.check_clip(index, &clip.tokens)?;
+            if clip.tokens.frames == 0 {
+                let (expected, got) = ("at least one frame".into(), format!("none in clip {index}"));
+                return Err(musicrl_core::Error::Shape { what: "tokens", expected, got }.into());
+            }
+        }
+        let counted: Vec<&(usize, usize, Judgement)> =
+            judgements.iter().filter(|(.., judgement)| judgement.counted_weight() > 0.0).collect();
+        if counted.is_empty() {
+            return Err(nothing_counts(judgements.len()));
+        }
+        if let Some((a, b, _)) = counted.iter().find(|(a, b, _)| *a.max(b) >= clips.len()) {
+            let (expected, got) = (format!("clips below {}", clips.len()), format!("{a} and {b}"));
+            return Err(musicrl_core::Error::Shape { what: "judgement", expected, got }.into());
+        }
+        let captions: Vec<&str> = clips.iter().map(|(caption, _)| caption.as_str()).collect();
+        let (cluster_of, clusters) = clusters(&captions, &counted);
+        let pairs = counted
+            .into_iter()
+            .map(|(a, b, judgement)| Pair { a: *a, b: *b, judgement: *judgement, cluster: cluster_of[*a] })
+            .collect();
+        Ok(Self { clips: clips.into_iter().map(|(_, clip)| clip).collect(), pairs, clusters })
+    }
+
+    /// The pairs of a set that `config` takes. Clips without tokens go through the bundle's codec; with `text`, captions
+    /// become condition tokens by its text-audio embedding. `progress` is called with the sound files done and their
+    /// number.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when no judgement counts, or a clip has no caption, neither tokens nor sound, or tokens that do
+    /// not fit the bundle's policy, naming the clip; when a model is missing.
+    pub fn of_set(
+        set: &PreferenceSet,
+        config: &DataConfig,
+        text: bool,
+        bundle: &Bundle,
+        device: &Device,
+        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+    ) -> Result<Self> {
+        config.validate()?;
+        let taken: Vec<&JudgementRecord> =
+            set.judgements().iter().filter(|judgement| config.takes(judgement)).collect();
+        let ids: BTreeSet<&str> =
+            taken.iter().flat_map(|judgement| [judgement.a.as_str(), judgement.b.as_str()]).collect();
+        if taken.is_empty() {
+            return Err(nothing_counts(set.judgements().len()));
+        }
+        let records: Vec<&ClipRecord> = set.clips().iter().filter(|clip| ids.contains(clip.id.as_str())).collect();
+        if let Some(clip) = records.iter().find(|clip| text && clip.caption.trim().is_empty()) {
+            let expected = "a caption for every clip, or settings with text = false";
+            return Err(Error::config("preferences", expected, format!("clip `{}` without one", clip.id)));
+        }
+        let layout = bundle.config::<HierarchicalPolicyConfig>(part::POLICY)?.layout;
+        let tokens = clip_tokens(set.path(), &records, &config.encode, &layout, bundle, device, progress)?;
+        let conditions: Vec<Option<Vec<u32>>> = if text {
+            let model = load_text_audio(bundle, &device.clone().inner())?;
+            let captions: Vec<&str> = records.iter().map(|clip| clip.caption.as_str()).collect();
+            let mut conditions = Vec::with_capacity(captions.len());
+            for captions in captions.chunks(CAPTIONS) {
+                conditions.extend(rows(model.text_tokens(captions)?).into_iter().map(Some));
+            }
+            conditions
+        } else {
+            vec![None; records.len()]
+        };
+        let places: BTreeMap<&str, usize> =
+            records.iter().enumerate().map(|(place, clip)| (clip.id.as_str(), place)).collect();
+        let judgements: Vec<(usize, usize, Judgement)> = taken
+            .iter()
+            .filter_map(|taken| {
+                Some((*places.get(taken.a.as_str())?, *places.get(taken.b.as_str())?, taken.judgement()))
+            })
+            .collect();
+        let clips = records.iter().zip(tokens).zip(conditions);
+        let clips = clips
+            .map(|((record, tokens), condition)| (record.caption.clone(), PreferenceClip { condition, tokens }))
+            .collect();
+        Self::new(&layout, clips, &judgements)
+    }
+
+    /// The clips.
+    #[must_use]
+    pub fn clips(&self) -> &[PreferenceClip] {
+        &self.clips
+    }
+
+    /// The pairs, all of which count.
+    #[must_use]
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+
+    /// One caption of each cluster of pairs.
+    #[must_use]
+    pub fn clusters(&self) -> &[String] {
+        &self.clusters
+    }
+
+    /// The hash of all that a model learns from: conditions, tokens and judgements. A run must not go on with others.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let mut hash = Sha256::new();
+        for clip in &self.clips {
+            hash.update(format!("clip {:?} {} {}\n", clip.condition, clip.tokens.frames, clip.tokens.slots));
+            clip.tokens.ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
+        }
+        for Pair { a, b, judgement: Judgement { outcome, margin, weight }, cluster } in &self.pairs {
+            hash.update(format!("pair {a} {b} {outcome:?} {margin} {weight} {cluster}\n"));
+        }
+        for caption in &self.clusters {
+            hash.update(format!("cluster {caption:?}\n"));
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Frames of the longest clip.
+    #[must_use]
+    pub fn frames_max(&self) -> usize {
+        self.clips.iter().map(|clip| clip.tokens.frames).max().unwrap_or(0)
+    }
+
+    /// Pairs to learn from and held-out ones, by index. Whole clusters go to one side, so that no caption is on both:
+    /// those whose keyed number is smallest are held out. A cluster's number depends on `seed` and its first caption
+    /// alone, so judgements that come in later move few others. At least one cluster stays on each side.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when all pairs are of one cluster and some are to be held out.
+    pub fn split(&self, share: f64, seed: u64) -> Result<(Vec<usize>, Vec<usize>)> {
+        let all = 0..self.pairs.len();
+        if share <= 0.0 {
+            return Ok((all.collect(), Vec::new()));
+        }
+        let count = self.clusters.len();
+        if count < 2 {
+            let expected = "0 where all pairs hang together by their captions (nothing can be held out by caption)";
+            return Err(Error::config("held_out_share", expected, share));
+        }
+        let key = Key::new(seed, Purpose::Split);
+        let mut order: Vec<(f64, usize)> = self
+            .clusters
+            .iter()
+            .enumerate()
+            .map(|(cluster, caption)| (key.clip(text_hash(caption)).uniform(0), cluster))
+            .collect();
+        order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let held_out = ((share * count as f64).round() as usize).clamp(1, count - 1);
+        let held_out: BTreeSet<usize> = order[..held_out].iter().map(|(_, cluster)| *cluster).collect();
+        Ok(all.partition(|pair| !held_out.contains(&self.pairs[*pair].cluster)))
+    }
+}
+
+/// Captions that are embedded at once.
+const CAPTIONS: usize = 64;
+
+fn nothing_counts(judgements: usize) -> Error {
+    let expected = "at least one judgement that counts (both clips heard, not skipped, confidence above 0) and that \
+                    `data` takes";
+    Error::config("preferences", expected, format!("none of {judgements}"))
+}
+
+/// A text as a number, the same on every machine.
+fn text_hash(text: &str) -> u64 {
+    u64::from_str_radix(&sha256_hex(text.as_bytes())[..16], 16).unwrap_or(0)
+}
+
+/// Connected parts of captions that are compared with each other: for each clip its part, and each part's first caption.
+/// Clips that no pair has get a number beyond all parts.
+fn clusters(captions: &[&str], pairs: &[&(usize, usize, Judgement)]) -> (Vec<usize>, Vec<String>) {
+    // A tree of clips each of which points at an earlier one, or at itself.
+    let mut parent: Vec<usize> = (0..captions.len()).collect();
+    fn root(parent: &mut [usize], mut clip: usize) -> usize {
+        while parent[clip] != clip {
+            parent[clip] = parent[parent[clip]];
+            clip = parent[clip];
+        }
+        clip
+    }
+    let mut join = |a: usize, b: usize| {
+        let (a, b) = (root(&mut parent, a), root(&mut parent, b));
+        parent[a.max(b)] = a.min(b);
+    };
+    let mut first_of: BTreeMap<&str, usize> = BTreeMap::new();
+    let paired: BTreeSet<usize> = pairs.iter().flat_map(|(a, b, _)| [*a, *b]).collect();
+    for clip in &paired {
+        if !captions[*clip].trim().is_empty() {
+            join(*first_of.entry(captions[*clip]).or_insert(*clip), *clip);
+        }
+    }
+    pairs.iter().for_each(|(a, b, _)| join(*a, *b));
+    let mut names: BTreeMap<usize, String> = BTreeMap::new();
+    let mut roots = vec![None; captions.len()];
+    for clip in paired {
+        let at = root(&mut parent, clip);
+        roots[clip] = Some(at);
+        // Clips without a caption are told apart by their place.
+        let name = if captions[clip].trim().is_empty() { format!("#{clip}") } else { captions[clip].to_string() };
+        let least = names.entry(at).or_insert_with(|| name.clone());
+        if name < *least {
+            *least = name;
+        }
+    }
+    let numbers: BTreeMap<usize, usize> = names.keys().enumerate().map(|(number, at)| (*at, number)).collect();
+    let number = |at: &Option<usize>| at.and_then(|at| numbers.get(&at).copied()).unwrap_or(numbers.len());
+    (roots.iter().map(number).collect(), names.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use musicrl_core::{preference::Outcome, tokens::Tokens};
+    use musicrl_feedback::PreferenceSet;
+
+    use super::*;
+    use crate::train::preference::fixture;
+
+    fn clip() -> PreferenceClip {
+        PreferenceClip { condition: None, tokens: Tokens::new(vec![0, 1, 2, 3], 2).unwrap() }
+    }
+
+    fn data(captions: &[&str], pairs: &[(usize, usize)]) -> Result<PreferenceData> {
+        let clips = captions.iter().map(|caption| (caption.to_string(), clip())).collect();
+        let judgements: Vec<_> = pairs.iter().map(|(a, b)| (*a, *b, Outcome::BetterA.into())).collect();
+        PreferenceData::new(&fixture::layout(), clips, &judgements)
+    }
+
+    #[test]
+    fn captions_that_are_compared_hang_together() {
+        let captions = ["b", "b", "a", "c", "c", "d", "", ""];
+        let pairs = [(0, 1), (3, 4), (1, 2), (5, 4), (6, 7)];
+        let data = data(&captions, &pairs).unwrap();
+        let clusters: Vec<usize> = data.pairs().iter().map(|pair| pair.cluster).collect();
+        assert_eq!(clusters, [0, 1, 0, 1, 2]);
+        assert_eq!(data.clusters(), ["a", "c", "#6"]);
+        let mut other = data.clone();
+        assert_eq!(other.identity(), data.identity());
+        other.pairs[2].judgement.weight = 0.5;
+        assert_ne!(other.identity(), data.identity());
+    }
+
+    #[test]
+    fn no_caption_is_on_both_sides_and_later_pairs_move_few() {
+        let captions: Vec<String> = (0..40).flat_map(|c| [format!("caption {c}"), format!("caption {c}")]).collect();
+        let captions: Vec<&str> = captions.iter().map(String::as_str).collect();
+        let pairs: Vec<(usize, usize)> = (0..40).map(|c| (2 * c, 2 * c + 1)).collect();
+        let data_of = |count: usize| data(&captions[..2 * count], &pairs[..count]).unwrap();
+        let (all, fewer) = (data_of(40), data_of(36));
+        let (learning, held_out) = all.split(0.25, 3).unwrap();
+        assert_eq!((learning.len(), held_out.len()), (30, 10));
+        let (_, before) = fewer.split(0.25, 3).unwrap();
+        assert!(before.iter().filter(|pair| !held_out.contains(pair)).count() <= 2, "{before:?} {held_out:?}");
+        assert_ne!(all.split(0.25, 4).unwrap().1, held_out);
+        assert_eq!(all.split(0.0, 3).unwrap().1, [0_usize; 0]);
+        assert_eq!(all.split(0.001, 3).unwrap().1.len(), 1);
+        assert!(data(&["a", "a"], &[(0, 1)]).unwrap().split(0.5, 1).is_err());
+    }
+
+    #[test]
+    fn only_pairs_that_count_are_taken_and_none_is_an_error() {
+        let clips = || (0..3).map(|_| ("x".to_string(), clip())).collect::<Vec<_>>();
+        let judgement = |outcome: Outcome, weight| Judgement { weight, ..outcome.into() };
+        let judgements = [
+            (0, 1, judgement(Outcome::Skipped, 1.0)),
+            (0, 2, judgement(Outcome::Tie, 0.0)),
+            (1, 2, Outcome::Tie.into()),
+        ];
+        let data = PreferenceData::new(&fixture::layout(), clips(), &judgements).unwrap();
+        assert_eq!(data.pairs().len(), 1);
+        let error = PreferenceData::new(&fixture::layout(), clips(), &judgements[..2]).unwrap_err().to_string();
+        assert!(error.contains("none of 2"), "{error}");
+        let beyond = [(0, 3, Outcome::Tie.into())];
+        assert!(PreferenceData::new(&fixture::layout(), clips(), &beyond).is_err());
+        let mut strange = clips();
+        strange[1].1.tokens.ids[1] = 99;
+        let error = PreferenceData::new(&fixture::layout(), strange, &judgements).unwrap_err().to_string();
+        assert!(error.contains("99") && error.contains("clip 1"), "{error}");
+    }
+
+    #[test]
+    fn judgements_are_chosen_by_who_gave_them() {
+        let by = |listener: &str, source| JudgementRecord::new("a", "b", Outcome::BetterA, listener, source);
+        let village = || Source::Simulated { population: "village".into() };
+        let (anna, robot) = (by("anna", Source::Human), by("robot", village()));
+        let takes = |config: DataConfig| [config.takes(&anna), config.takes(&robot)];
+        let config = DataConfig::default;
+        assert_eq!(takes(config()), [true, true]);
+        assert_eq!(takes(DataConfig { sources: Sources::Human, ..config() }), [true, false]);
+        assert_eq!(takes(DataConfig { sources: Sources::Simulated, ..config() }), [false, true]);
+        assert_eq!(takes(DataConfig { listeners: vec!["anna".into()], ..config() }), [true, false]);
+        assert_eq!(takes(DataConfig { populations: vec!["village".into()], ..config() }), [false, true]);
+        assert_eq!(takes(DataConfig { populations: vec!["town".into()], ..config() }), [false, false]);
+        assert!(!config().takes(&JudgementRecord { heard: [true, false], ..anna.clone() }));
+    }
+
+    #[test]
+    fn a_set_that_cannot_be_learned_from_says_which_clip() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut set = PreferenceSet::create(&folder.path().join("set")).unwrap();
+        let clip = |id: &str, caption: &str, tokens: &[u32]| ClipRecord {
+            tokens: tokens.to_vec(),
+            slots: if tokens.is_empty() { 0 } else { 2 },
+            ..ClipRecord::new(id, caption, "base")
+        };
+        set.add_clips(vec![
+            clip("good", "a waltz", &[0, 1]),
+            clip("mute", "a waltz", &[]),
+            clip("nameless", " ", &[0, 1]),
+            clip("large", "a waltz", &[0, 77]),
+            clip("other", "a waltz", &[1, 1, 0, 2]),
+        ])
+        .unwrap();
+        let bundle = fixture::bundle();
+        let check = |b: &str, text: bool, outcome: Outcome| {
+            let mut set = PreferenceSet::open(set.path()).unwrap();
+            std::fs::write(set.path().join("judgements.jsonl"), "").unwrap();
+            set.add_judgements(vec![JudgementRecord::new("good", b, outcome, "anna", Source::Human)]).unwrap();
+            let set = PreferenceSet::open(set.path()).unwrap();
+            let progress = &mut |_: usize, _: usize| Ok(());
+            PreferenceData::of_set(&set, &DataConfig::default(), text, &bundle, &Device::flex(), progress)
+                .map_err(|error| error.to_string())
+        };
+        let data = check("other", false, Outcome::Tie).unwrap();
+        assert_eq!((data.clips().len(), data.pairs().len(), data.frames_max()), (2, 1, 2));
+        for (b, text, outcome, parts) in [
+            ("other", false, Outcome::Skipped, ["none of 1", "counts"]),
+            ("mute", false, Outcome::Tie, ["`mute`", "neither"]),
+            ("nameless", true, Outcome::Tie, ["`nameless`", "caption"]),
+            ("large", false, Outcome::Tie, ["`large`", "77"]),
+            ("other", true, Outcome::Tie, ["text_audio", "train"]),
+        ] {
+            let error = check(b, text, outcome).unwrap_err();
+            assert!(parts.iter().all(|part| error.contains(part)), "{b}: {error}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The user preference model at work: what a bundle's part `preference` is, and what it is asked.
+//!
+//! - [`clips`]: clips as the model sees them: condition and tokens, padded into batches.
+//! - [`data`]: a preference set as clips and pairs, divided by caption.
+//! - [`encode`]: the tokens of a set's clips; sound files go through the bundle's codec first.
+//! - [`ensemble`]: one or several models whose mean is the score and whose spread is reported.
+//! - [`centre`]: the reference scores zero.
+//! - [`reward`]: the ensemble as a reward of alignment.
+//!
+//! It is trained by [`train::preference`](crate::train::preference) and measured by
+//! [`evaluate_preference`](crate::evaluate_preference).
+
+pub mod centre;
+pub mod clips;
+pub mod data;
+pub mod encode;
+pub mod ensemble;
+pub mod reward;
+
+pub use clips::PreferenceClip;
+pub use data::{DataConfig, Pair, PreferenceData, Sources};
+pub use ensemble::{PreferenceConfig, PreferenceEnsemble};
+pub use reward::UserPreference;

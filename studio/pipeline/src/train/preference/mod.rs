@@ -1,0 +1,21 @@
+//! Training of the user preference model: Bradley-Terry with ties on pairs of clips, from the policy's checkpoint.
+//!
+//! - `settings`: what a training may be: initialisation, text, crops, confidence, ties, ensemble, one listener.
+//! - `member`: one model of the ensemble with its optimiser, average and best weights.
+//! - `training`: all of it as a [`Training`](crate::training::Training).
+//!
+//! The model is `musicrl_core::policy::PreferenceModel`, its data [`crate::preference::PreferenceData`].
+
+#[cfg(test)]
+pub(crate) mod fixture;
+mod member;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod training;
+
+pub use settings::{ConfidenceUse, Init, Learn, PreferenceTrainingConfig, Select, Ties};
+pub use training::PreferenceTraining;
+
+/// Pairs that go through a network together, on one thread. Fixed, so that gradients do not depend on the threads.
+pub const PART_PAIRS: usize = 2;

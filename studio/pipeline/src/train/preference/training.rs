@@ -1,0 +1,397 @@
+//! The training loop: [`PreferenceTraining`].
+
+use std::collections::BTreeSet;
+
+use burn::tensor::{Device, Tensor};
+use musicrl_core::{
+    params::{self, ParamTable},
+    policy::{HierarchicalPolicyConfig, PreferenceModel},
+    preference::{Judgement, TieStrength, agreement, smoothed_bradley_terry_loss},
+    random::{Key, Purpose},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    PART_PAIRS,
+    member::{Learner, Member},
+    settings::{Init, PreferenceTrainingConfig, Select, Ties},
+};
+use crate::{
+    Error, Result,
+    bundle::{Bundle, part},
+    evaluate_preference::{PreferenceReport, differences, measure},
+    music::load_policy,
+    parallel::sum_gradients,
+    preference::{
+        Pair, PreferenceData, PreferenceEnsemble,
+        clips::{Batch, Excerpt},
+    },
+    training::{Files, Metrics, Training},
+};
+
+/// Trains an ensemble of preference models on pairs. Steps take all members, evaluations keep the best weights, and
+/// where these do not get better any more the training [is done](Training::is_done).
+#[derive(Debug)]
+pub struct PreferenceTraining {
+    config: PreferenceTrainingConfig,
+    data: PreferenceData,
+    learning: Vec<(Pair, Judgement)>,
+    held_out: Vec<usize>,
+    /// Those of `held_out` that evaluations during training measure.
+    evaluated: Vec<usize>,
+    members: Vec<Member>,
+    selection: Selection,
+    seed: u64,
+    device: Device,
+}
+
+/// Where early stopping stands.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Selection {
+    /// Step and held-out log-loss of the best weights.
+    best: Option<(u64, f64)>,
+    /// Evaluations since.
+    since: u64,
+    /// The last step that was evaluated.
+    evaluated: Option<u64>,
+}
+
+/// [`Selection`] as a checkpoint has it: numbers as text, since JSON readers differ in the last bit of a float.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredSelection {
+    best_step: Option<u64>,
+    best_log_loss: String,
+    since: u64,
+    evaluated: Option<u64>,
+}
+
+const SELECTION: &str = "preference-selection.json";
+
+/// A pair of a batch: its clips, what is learned of it, and where in the clips.
+struct Sample {
+    pair: Pair,
+    judgement: Judgement,
+    place: f64,
+}
+
+impl PreferenceTraining {
+    /// Models from `bundle`, as `config.init` says, and their data, whose clips must fit the bundle's policy.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for bad settings, when no pair is left to learn from, or when a shared model does not fit the
+    /// settings; when a part of the bundle is missing.
+    pub fn new(
+        config: PreferenceTrainingConfig,
+        bundle: &Bundle,
+        data: PreferenceData,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
+        config.validate()?;
+        let device = device.clone().autodiff();
+        let models = models(&config, bundle, seed, &device)?;
+        if let Some((first, _)) = models.first() {
+            for (index, clip) in data.clips().iter().enumerate() {
+                first.config().layout.check_clip(index, &clip.tokens)?;
+            }
+        }
+        if config.text && data.clips().iter().any(|clip| clip.condition.is_none()) {
+            return Err(Error::config("text", "false for clips without condition tokens", true));
+        }
+        let (learning, mut held_out) = data.split(config.held_out_share, config.split_seed)?;
+        let taken =
+            learning.iter().map(|pair| data.pairs()[*pair]).map(|pair| (pair, config.judgement(&pair.judgement)));
+        let taken: Vec<(Pair, Judgement)> = taken.filter(|(_, judgement)| judgement.weight > 0.0).collect();
+        if taken.is_empty() {
+            let expected = "low enough to leave pairs to learn from";
+            return Err(Error::config("confidence_min", expected, config.confidence_min));
+        }
+        Key::new(config.split_seed, Purpose::Split).step(1).stream().shuffle(&mut held_out);
+        let evaluated = held_out[..held_out.len().min(config.evaluation_pairs)].to_vec();
+        held_out.sort_unstable();
+        let members = models
+            .into_iter()
+            .map(|(model, tie_strength)| Member::new(&config, model, tie_strength, data.clips()))
+            .collect::<Result<_>>()?;
+        let selection = Selection::default();
+        Ok(Self { config, data, learning: taken, held_out, evaluated, members, selection, seed, device })
+    }
+
+    /// Pairs to learn from, and held-out ones.
+    #[must_use]
+    pub fn pairs(&self) -> (usize, usize) {
+        (self.learning.len(), self.held_out.len())
+    }
+
+    /// The step of the best weights so far; none where nothing is held out.
+    #[must_use]
+    pub fn best_step(&self) -> Option<u64> {
+        self.selection.best.map(|(step, _)| step)
+    }
+
+    /// The models that the training ends with, on a plain device, not centred.
+    ///
+    /// # Errors
+    /// None that this training can cause; weights go through the checked parameter table.
+    pub fn finish(&self) -> Result<PreferenceEnsemble> {
+        let learner = |member: &Member| match self.config.select {
+            Select::Best => member.best(),
+            Select::Last => member.current(),
+        };
+        let learners = self.members.iter().map(learner).collect::<Result<Vec<_>>>()?;
+        let ties = learners.iter().map(|learner| learner.tie_strength(&self.config)).collect();
+        PreferenceEnsemble::new(learners.into_iter().map(|learner| learner.model).collect(), ties, self.config.text)
+    }
+
+    /// The training's models on all held-out pairs; none where nothing is held out. Where the best weights were chosen
+    /// on these pairs the figures are slightly better than they would be on others.
+    ///
+    /// # Errors
+    /// When a score is not finite.
+    pub fn report(&self) -> Result<Option<PreferenceReport>> {
+        let learner = |member: &Member| match self.config.select {
+            Select::Best => member.best(),
+            Select::Last => member.current(),
+        };
+        let learners = self.members.iter().map(learner).collect::<Result<Vec<_>>>()?;
+        self.measure(&learners, &self.held_out)
+    }
+
+    /// The pairs of a step: epochs in a new order each, an order of its own for each member.
+    fn batch(&self, step: u64, member: usize) -> Vec<Sample> {
+        let count = self.learning.len();
+        let size = self.config.batch_pairs.min(count);
+        let first = step as usize * size;
+        let mut order: (usize, Vec<usize>) = (usize::MAX, Vec::new());
+        let mut places = Key::new(self.seed, Purpose::Augment).step(step).clip(member as u64).stream();
+        (first..first + size)
+            .map(|position| {
+                let epoch = position / count;
+                if order.0 != epoch {
+                    let mut indices: Vec<usize> = (0..count).collect();
+                    let key = Key::new(self.seed, Purpose::Batch).step(epoch as u64).clip(member as u64);
+                    key.stream().shuffle(&mut indices);
+                    order = (epoch, indices);
+                }
+                let (pair, judgement) = self.learning[order.1[position % count]];
+                Sample { pair, judgement, place: places.uniform() }
+            })
+            .collect()
+    }
+
+    fn epoch(&self, step: u64) -> f64 {
+        step as f64 * self.config.batch_pairs.min(self.learning.len()) as f64 / self.learning.len() as f64
+    }
+
+    /// Scores of the clips of a part, those of a and then those of b, and the loss.
+    fn loss(&self, member: &Member, learner: &Learner, part: &[Sample]) -> Result<(Tensor<1>, Tensor<1>, Tensor<1>)> {
+        let clips: Vec<usize> =
+            part.iter().map(|sample| sample.pair.a).chain(part.iter().map(|sample| sample.pair.b)).collect();
+        let scores = match &member.features {
+            Some(features) => learner.model.head_scores(features.select(&clips, &self.device)),
+            None => {
+                let places = part.iter().chain(part).map(|sample| sample.place);
+                let excerpts: Vec<Excerpt<'_>> = clips
+                    .iter()
+                    .zip(places)
+                    .map(|(clip, place)| Excerpt::of_share(&self.data.clips()[*clip], self.config.crop, place))
+                    .collect();
+                let batch = Batch::of(&excerpts, self.config.text, &self.device);
+                learner.model.scores_padded(&batch.prompt, batch.frames, &batch.lengths)?
+            }
+        };
+        let (a, b) = (scores.clone().narrow(0, 0, part.len()), scores.narrow(0, part.len(), part.len()));
+        let judgements: Vec<Judgement> = part.iter().map(|sample| sample.judgement).collect();
+        let log_tie_strength = learner.log_tie_strength.val();
+        let ties = match self.config.ties {
+            Ties::Learned => TieStrength::Learned(&log_tie_strength),
+            Ties::Fixed => TieStrength::Fixed(self.config.tie_strength),
+        };
+        let loss = smoothed_bradley_terry_loss(&a, &b, &judgements, ties, self.config.label_smoothing)?;
+        Ok((loss, a, b))
+    }
+
+    /// One step of one member: loss, right and decided pairs, the norm of the gradient and the step size.
+    fn step_member(&mut self, index: usize, step: u64) -> Result<[f64; 5]> {
+        let batch = self.batch(step, index);
+        let total: f64 = batch.iter().map(|sample| sample.judgement.weight).sum();
+        let parts: Vec<&[Sample]> = batch.chunks(PART_PAIRS).collect();
+        let member = &self.members[index];
+        let table = ParamTable::collect(&member.learner);
+        let (mut gradient, parts) = sum_gradients(&member.learner, &table, &parts, |learner, _, part| {
+            let (loss, a, b) = self.loss(member, learner, part)?;
+            let share = part.iter().map(|sample| sample.judgement.weight).sum::<f64>() / total;
+            let loss = loss.mul_scalar(share);
+            let gradients = loss.backward();
+            let read = |x: Tensor<1>| -> Vec<f64> { x.inner().into_data().iter::<f64>().collect() };
+            let outcomes: Vec<_> = part.iter().map(|sample| sample.judgement.outcome).collect();
+            let decided = outcomes.iter().filter(|outcome| agreement(&[0.0], &[0.0], &[**outcome]).is_some()).count();
+            let right = agreement(&read(a), &read(b), &outcomes).unwrap_or(0.0) * decided as f64;
+            Ok((params::gradients(learner, &gradients), [read(loss)[0], right, decided as f64]))
+        })?;
+        member.add_prior(&self.config, &table, self.learning.len(), &mut gradient);
+        let update = self.members[index].update(&self.config, table, &gradient, step)?;
+        let sum = |at: usize| parts.iter().map(|part| part[at]).sum::<f64>();
+        Ok([sum(0), sum(1), sum(2), update.grad_norm, update.learning_rate])
+    }
+
+    /// What `learners`, one a member, say of some pairs.
+    fn measure(&self, learners: &[Learner], pairs: &[usize]) -> Result<Option<PreferenceReport>> {
+        if pairs.is_empty() {
+            return Ok(None);
+        }
+        let pairs: Vec<Pair> = pairs.iter().map(|pair| self.data.pairs()[*pair]).collect();
+        let used: BTreeSet<usize> = pairs.iter().flat_map(|pair| [pair.a, pair.b]).collect();
+        let used: Vec<usize> = used.into_iter().collect();
+        let mut by_member = Vec::with_capacity(learners.len());
+        for (member, learner) in self.members.iter().zip(learners) {
+            let mut scores = vec![0.0; self.data.clips().len()];
+            let of_used = member.scores(learner, self.data.clips(), &used, &self.config)?;
+            used.iter().zip(of_used).for_each(|(clip, score)| scores[*clip] = score);
+            by_member.push(scores);
+        }
+        let (differences, spread) = differences(&pairs, &by_member);
+        let ties = learners.iter().map(|learner| learner.tie_strength(&self.config)).sum::<f64>();
+        let tie_strength = ties / learners.len().max(1) as f64;
+        let bootstrap = &self.config.bootstrap;
+        // The same resamples for every seed: reports of two trainings on the same pairs differ by the models alone.
+        measure(&pairs, &differences, &spread, tie_strength, bootstrap, self.config.split_seed).map(Some)
+    }
+}
+
+/// One model a member on the autodiff device, each with the tie strength that it starts from.
+fn models(
+    config: &PreferenceTrainingConfig,
+    bundle: &Bundle,
+    seed: u64,
+    device: &Device,
+) -> Result<Vec<(PreferenceModel, f64)>> {
+    let key = |member: usize| Key::new(seed, Purpose::Init).step(1 + member as u64);
+    let members = 0..config.members;
+    match config.init {
+        Init::Policy => {
+            let policy = load_policy(bundle, device)?;
+            let of = |member| Ok((PreferenceModel::from_policy(&policy, key(member))?, config.tie_strength));
+            members.map(of).collect()
+        }
+        Init::Scratch => {
+            let policy: HierarchicalPolicyConfig = bundle.config(part::POLICY)?;
+            let of = |member| Ok((PreferenceModel::init(&policy, key(member), device)?, config.tie_strength));
+            members.map(of).collect()
+        }
+        Init::Shared => {
+            let shared = PreferenceEnsemble::load(bundle, device)?;
+            if shared.members().len() != config.members {
+                let expected = format!("{}, as the bundle's part `preference` has", shared.members().len());
+                return Err(Error::config("members", expected, config.members));
+            }
+            if shared.text() != config.text {
+                return Err(Error::config("text", format!("{}, as in the shared model", shared.text()), config.text));
+            }
+            let of = |(model, tie_strength): (&PreferenceModel, &f64)| {
+                let fresh = PreferenceModel::init(model.config(), key(0), device)?;
+                let start = if *tie_strength > 0.0 { *tie_strength } else { config.tie_strength };
+                Ok((ParamTable::collect(model).apply(fresh)?, start))
+            };
+            shared.members().iter().zip(shared.tie_strengths()).map(of).collect()
+        }
+    }
+}
+
+impl Training for PreferenceTraining {
+    /// `loss`, `accuracy` of the batch's decided pairs, `grad_norm`, `learning_rate`, `tie_strength`, `epoch`, `skipped`:
+    /// means over members, `skipped` their sum.
+    fn step(&mut self, step: u64) -> Result<Metrics> {
+        let mut sums = [0.0; 5];
+        for member in 0..self.members.len() {
+            let done = self.step_member(member, step)?;
+            sums.iter_mut().zip(done).for_each(|(sum, value)| *sum += value);
+        }
+        let count = self.members.len() as f64;
+        let [loss, right, decided, norm, rate] = sums;
+        let ties = self.members.iter().map(|member| member.learner.tie_strength(&self.config)).sum::<f64>();
+        let mut metrics = Metrics::default();
+        metrics.push("loss", loss / count);
+        if decided > 0.0 {
+            metrics.push("accuracy", right / decided);
+        }
+        metrics.push("grad_norm", norm / count);
+        metrics.push("learning_rate", rate / count);
+        metrics.push("tie_strength", ties / count);
+        metrics.push("epoch", self.epoch(step + 1));
+        metrics.push("skipped", self.members.iter().map(|member| member.skipped() as f64).sum());
+        Ok(metrics)
+    }
+
+    fn state(&self) -> Result<Files> {
+        let mut files = Files::new();
+        for (index, member) in self.members.iter().enumerate() {
+            member.save(index, &mut files)?;
+        }
+        let Selection { best, since, evaluated } = self.selection;
+        let stored = StoredSelection {
+            best_step: best.map(|(step, _)| step),
+            best_log_loss: best.map_or_else(String::new, |(_, loss)| loss.to_string()),
+            since,
+            evaluated,
+        };
+        let bytes = serde_json::to_vec(&stored)
+            .map_err(|error| Error::config(SELECTION, "a state that JSON can hold", error))?;
+        files.insert(SELECTION.into(), bytes);
+        Ok(files)
+    }
+
+    fn restore(&mut self, files: &Files) -> Result<()> {
+        let wrong =
+            |got: String| Error::File { path: SELECTION.into(), expected: "early stopping's state".into(), got };
+        let bytes = files.get(SELECTION).ok_or_else(|| wrong("no such file".into()))?;
+        let stored: StoredSelection = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
+        let best = match stored.best_step {
+            None => None,
+            Some(step) => {
+                let loss = stored.best_log_loss.parse::<f64>().map_err(|error| wrong(error.to_string()))?;
+                Some((step, loss))
+            }
+        };
+        // Everything is read before anything is changed.
+        let members = self.members.iter().enumerate();
+        let restored = members.map(|(index, member)| member.read(index, best.is_some(), files));
+        let restored = restored.collect::<Result<Vec<_>>>()?;
+        for (member, restored) in self.members.iter_mut().zip(restored) {
+            member.restore(restored)?;
+        }
+        self.selection = Selection { best, since: stored.since, evaluated: stored.evaluated };
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.config.patience > 0 && self.selection.since >= self.config.patience
+    }
+
+    /// [`PreferenceReport::metrics`] on held-out pairs, `epoch`, `best_step` and `best_log_loss`. The best weights are
+    /// kept.
+    fn evaluate(&mut self, step: u64) -> Result<Metrics> {
+        let learners = self.members.iter().map(Member::current).collect::<Result<Vec<_>>>()?;
+        let Some(report) = self.measure(&learners, &self.evaluated)? else { return Ok(Metrics::default()) };
+        let loss = report.log_loss.estimate;
+        // The same step again, before a resume, is the same evaluation again.
+        if self.selection.evaluated != Some(step) {
+            self.selection.evaluated = Some(step);
+            if self.selection.best.is_none_or(|(_, best)| loss < best) {
+                self.selection.best = Some((step, loss));
+                self.selection.since = 0;
+                self.members.iter_mut().for_each(Member::keep_as_best);
+            } else {
+                self.selection.since += 1;
+            }
+        }
+        let mut metrics = report.metrics();
+        metrics.push("epoch", self.epoch(step));
+        if let Some((step, loss)) = self.selection.best {
+            metrics.push("best_step", step as f64);
+            metrics.push("best_log_loss", loss);
+        }
+        Ok(metrics)
+    }
+}

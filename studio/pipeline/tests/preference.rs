@@ -1,0 +1,180 @@
+//! The preference model on the embedded base: sets of tokens and of sound files, centring, the reward of a recipe.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use musicrl_core::{
+    params::Storage,
+    preference::Outcome,
+    random::{Key, Purpose},
+    reward::Windows,
+    stats::BootstrapConfig,
+};
+use musicrl_feedback::{ClipRecord, JudgementRecord, PreferenceSet, Source};
+use musicrl_pipeline::{
+    align::judges::Judges,
+    bundle::Bundle,
+    embedded,
+    evaluate_preference::evaluate_set,
+    preference::{
+        DataConfig, PreferenceData, PreferenceEnsemble,
+        centre::{Centring, centre},
+        encode::{Encode, EncodeConfig},
+    },
+    recipe::RewardConfig,
+    train::preference::{PreferenceTraining, PreferenceTrainingConfig},
+    training::Training as _,
+};
+
+/// Half a second of a tone.
+fn tone(path: &Path, hz: f64, seconds: f64, rate_hz: u32) {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: rate_hz,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(path, spec).unwrap();
+    for i in 0..(seconds * f64::from(rate_hz)) as u32 {
+        let x = (std::f64::consts::TAU * hz * f64::from(i) / f64::from(rate_hz)).sin();
+        writer.write_sample((8_000.0 * x) as i16).unwrap();
+    }
+    writer.finalize().unwrap();
+}
+
+/// Two clips with tokens and two with sound; four judgements.
+fn set(folder: &Path) -> PreferenceSet {
+    let mut set = PreferenceSet::create(&folder.join("set")).unwrap();
+    std::fs::create_dir_all(set.path().join("audio")).unwrap();
+    let tokens = |seed: u64| {
+        let mut random = Key::new(seed, Purpose::Test).stream();
+        (0..6).flat_map(|_| [128, 256, 256, 256, 256].map(|codebook| random.below(codebook) as u32)).collect::<Vec<_>>()
+    };
+    let played = |id: &str, caption: &str, seed| ClipRecord {
+        tokens: tokens(seed),
+        slots: 5,
+        ..ClipRecord::new(id, caption, "base")
+    };
+    let recorded = |id: &str, caption: &str| ClipRecord {
+        audio: Some(format!("audio/{id}.wav")),
+        ..ClipRecord::new(id, caption, "people")
+    };
+    set.add_clips(vec![
+        played("a", "a calm flute", 1),
+        played("b", "a calm flute", 2),
+        recorded("c", "a loud drum"),
+        recorded("d", "a loud drum"),
+    ])
+    .unwrap();
+    tone(&set.path().join("audio/c.wav"), 330.0, 0.6, 22_050);
+    tone(&set.path().join("audio/d.wav"), 880.0, 0.9, 16_000);
+    let pair = |a: &str, b: &str, outcome| JudgementRecord::new(a, b, outcome, "anna", Source::Human);
+    set.add_judgements(vec![
+        pair("a", "b", Outcome::BetterA),
+        pair("c", "d", Outcome::BetterB),
+        pair("b", "a", Outcome::Tie),
+        pair("d", "c", Outcome::Skipped),
+    ])
+    .unwrap();
+    set
+}
+
+fn data(
+    set: &PreferenceSet,
+    config: &DataConfig,
+    bundle: &Bundle,
+) -> musicrl_pipeline::Result<(PreferenceData, usize)> {
+    let mut files = 0;
+    let mut progress = |_: usize, total: usize| {
+        files = total;
+        Ok(())
+    };
+    let data = PreferenceData::of_set(set, config, true, bundle, &Device::flex(), &mut progress)?;
+    Ok((data, files))
+}
+
+#[test]
+fn sound_files_become_tokens_once() {
+    if !embedded::is_present() {
+        return;
+    }
+    let (temp, bundle) = (tempfile::tempdir().unwrap(), embedded::base().unwrap());
+    let set = set(temp.path());
+    let config = DataConfig::default();
+    let (first, files) = data(&set, &config, &bundle).unwrap();
+    let frames: Vec<usize> = first.clips().iter().map(|clip| clip.tokens.frames).collect();
+    // 12.5 frames a second, whole frames only.
+    assert_eq!((frames, files), (vec![6, 6, 7, 11], 2));
+    assert_eq!((first.pairs().len(), first.clusters().len()), (3, 2));
+    assert!(first.clips().iter().all(|clip| clip.condition.as_ref().is_some_and(|tokens| tokens.len() == 6)));
+    assert_ne!(first.clips()[2].tokens.ids[..35], first.clips()[3].tokens.ids[..35]);
+    // Kept: nothing is encoded again, until a file changes.
+    assert_eq!(data(&set, &config, &bundle).unwrap(), (first.clone(), 0));
+    tone(&set.path().join("audio/c.wav"), 330.0, 0.5, 16_000);
+    let (changed, files) = data(&set, &config, &bundle).unwrap();
+    assert_eq!((changed.clips()[2].tokens.frames, files), (6, 2));
+    // Longer clips are cut, played ones as well.
+    let short = DataConfig { encode: EncodeConfig { seconds_max: 0.4, ..EncodeConfig::default() }, ..config.clone() };
+    let (cut, _) = data(&set, &short, &bundle).unwrap();
+    assert!(cut.clips().iter().all(|clip| clip.tokens.frames == 5), "{:?}", cut.clips());
+    // All of them from sound: those that have none are named, and so is a file that cannot be read.
+    let all = DataConfig { encode: EncodeConfig { clips: Encode::All, ..EncodeConfig::default() }, ..config.clone() };
+    assert!(data(&set, &all, &bundle).unwrap_err().to_string().contains("`a`"));
+    std::fs::write(set.path().join("audio/d.wav"), "no sound").unwrap();
+    assert!(data(&set, &config, &bundle).unwrap_err().to_string().contains("`d`"));
+}
+
+#[test]
+fn a_trained_model_is_centred_and_rewards() {
+    if !embedded::is_present() {
+        return;
+    }
+    let (temp, device) = (tempfile::tempdir().unwrap(), Device::flex());
+    let mut bundle = embedded::base().unwrap();
+    bundle.set_clip_seconds(0.5);
+    let set = set(temp.path());
+    let config = PreferenceTrainingConfig {
+        members: 2,
+        batch_pairs: 2,
+        held_out_share: 0.4,
+        bootstrap: BootstrapConfig { resamples: 10, confidence: 0.9 },
+        ..PreferenceTrainingConfig::base()
+    };
+    let (data, _) = data(&set, &config.data, &bundle).unwrap();
+    let mut training = PreferenceTraining::new(config, &bundle, data, 1, &device).unwrap();
+    for step in 0..2 {
+        let metrics = training.step(step).unwrap();
+        assert!(metrics.get("grad_norm").unwrap() > 0.0 && metrics.get("loss").unwrap().is_finite(), "{metrics:?}");
+    }
+    let mut ensemble = training.finish().unwrap();
+    let centring = Centring { captions: &["a calm flute", "a loud drum"], clips: 3, seed: 4 };
+    let before = centre(&mut ensemble, &bundle, &centring, &device).unwrap();
+    let after = centre(&mut ensemble, &bundle, &centring, &device).unwrap();
+    assert!(before.abs() > 1e-3 && after.abs() < 1e-5, "{before} {after}");
+    assert!(centre(&mut ensemble, &bundle, &Centring { captions: &[], ..centring }, &device).is_err());
+
+    ensemble.store(&mut bundle, Storage::F32).unwrap();
+    let windows = Windows::Ends { fraction: 2.0 / 3.0 };
+    let reward = RewardConfig { windows, ..RewardConfig::named("user_preference", 1.0) };
+    let judges = Judges::of_recipe(&[reward], &bundle, &device).unwrap();
+    assert!(!judges.hear_audio());
+    let tokens: Vec<_> = set.clips()[..2]
+        .iter()
+        .map(|clip| musicrl_core::tokens::Tokens::new(clip.tokens.clone(), clip.slots).unwrap())
+        .collect();
+    let scores = judges.score(&["a calm flute", "a calm flute"], &tokens, &[], 16_000).unwrap();
+    let value = |clip: usize| scores.total[clip].value().unwrap();
+    assert!(value(0) != value(1) && value(0).is_finite());
+
+    // The same windows on the same clips in an evaluation.
+    let run = |windows| {
+        let bootstrap = BootstrapConfig { resamples: 10, confidence: 0.9 };
+        let progress = &mut |_: usize, _: usize| Ok(());
+        evaluate_set(&bundle, &set, &DataConfig::default(), windows, &bootstrap, 1, &device, progress).unwrap()
+    };
+    let report = run(windows);
+    assert_eq!((report.pairs, report.decided, report.clusters), (3, 2, 2));
+    let stored = PreferenceEnsemble::load(&bundle, &device).unwrap();
+    assert_eq!((report.tie_strength, stored.members().len()), (stored.tie_strength(), 2));
+    assert_ne!(report.log_loss, run(Windows::Whole).log_loss);
+}
