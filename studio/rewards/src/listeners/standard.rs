@@ -61,17 +61,18 @@ impl Property {
 
     /// Mean and standard deviation over clips of the embedded base.
     ///
-    /// Fixed: a taste must mean the same whatever is heard. Measured once, by `musicrl preferences collect --pairs 400`
-    /// and `musicrl preferences show --bundle embedded` (800 clips of 400 captions of etudes, seed 1), and rounded.
+    /// Fixed: a taste must mean the same whatever is heard. Measured once and rounded, on 800 clips of 400 captions of
+    /// etudes: `musicrl preferences collect --population village --pairs 400 --out S`, then `musicrl preferences show S
+    /// --bundle embedded`.
     #[must_use]
     pub fn mean_and_spread(self) -> (f64, f64) {
         match self {
-            Self::TempoSteadiness => (0.0, 1.0),
-            Self::Consonance => (0.0, 1.0),
-            Self::Loudness => (0.0, 1.0),
-            Self::Dynamics => (0.0, 1.0),
-            Self::Brightness => (0.0, 1.0),
-            Self::Repetition => (0.0, 1.0),
+            Self::TempoSteadiness => (0.19, 0.06),
+            Self::Consonance => (0.88, 0.05),
+            Self::Loudness => (-21.6, 3.9),
+            Self::Dynamics => (13.6, 6.5),
+            Self::Brightness => (9.5, 0.82),
+            Self::Repetition => (0.51, 0.10),
         }
     }
 
