@@ -7,6 +7,7 @@ pub mod demo;
 pub mod doctor;
 pub mod drive;
 pub mod generate;
+pub mod report;
 pub mod train;
 
 use std::{
@@ -68,6 +69,7 @@ pub fn run(context: &Context, command: Command) -> Result<Report, Failure> {
         Command::Demo(flags) => demo::run(context, &flags),
         Command::Generate(flags) => generate::run(context, &flags),
         Command::Align(flags) => align::run(context, &flags),
+        Command::Report(flags) => report::run(context, &flags),
         Command::Train(command) => train::run(context, &command),
         Command::Bench(flags) => bench::run(context, &flags),
         Command::Doctor => doctor::run(context),

@@ -18,6 +18,7 @@ pub mod music;
 pub mod optim;
 pub mod parallel;
 pub mod recipe;
+pub mod report;
 pub mod run;
 pub mod token_set;
 pub mod train;
