@@ -25,7 +25,9 @@ pub(in crate::report) struct Evaluated {
 pub(in crate::report) struct Segment<'a> {
     /// The system's place.
     pub system: usize,
-    /// Its name, with that of the stage where there are several.
+    /// The system's name.
+    pub system_name: String,
+    /// The same, with that of the stage where there are several.
     pub name: String,
     /// The stage.
     pub stage: &'a Stage,
@@ -88,6 +90,7 @@ pub(super) fn segments<'a>(systems: &'a [System], metric: &str, reward: &str) ->
             }
             segments.push(Segment {
                 system: at,
+                system_name: system.name.clone(),
                 name: if several { format!("{}: {}", system.name, stage.plan.name) } else { system.name.clone() },
                 stage,
                 learned: stage.plan.learned().any(|(name, _)| name == reward),

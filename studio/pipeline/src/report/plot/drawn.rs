@@ -1,5 +1,7 @@
 //! A finished figure: the picture, what stands below it, and the numbers behind it.
 
+use crate::figure::words::{fitted, width};
+
 /// A table's column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::report) struct Column {
@@ -55,3 +57,32 @@ pub(super) const LEFT: f64 = 58.0;
 pub(super) const RIGHT: f64 = 14.0;
 /// Height of a panel.
 pub(super) const HEIGHT: f64 = 220.0;
+
+/// Parts of a sentence, joined with semicolons, in lines that fit into `room` at the size of small text.
+pub(super) fn flow(parts: &[String], room: f64) -> Vec<String> {
+    const SIZE: f64 = 11.0;
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if width(line, SIZE) + width("; ", SIZE) + width(part, SIZE) <= room => {
+                line.push_str("; ");
+                line.push_str(part);
+            }
+            _ => lines.push(part.clone()),
+        }
+    }
+    lines.iter().map(|line| fitted(line, room, SIZE)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_flow_into_lines_that_fit() {
+        let parts = ["dots: held out", "rings: chosen", "lines: means"].map(String::from);
+        assert_eq!(flow(&parts, 180.0), ["dots: held out; rings: chosen", "lines: means"]);
+        assert!(flow(&["word ".repeat(40)], 180.0)[0].ends_with('…'));
+        assert!(flow(&[], 180.0).is_empty());
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::{
     curve::{Segment, segments},
-    drawn::{Drawn, HEIGHT, LEFT, RIGHT, Table, WIDTH},
+    drawn::{Drawn, HEIGHT, LEFT, RIGHT, Table, WIDTH, flow},
     number::number,
 };
 use crate::{
@@ -37,11 +37,12 @@ fn draw(segments: &[Segment<'_>], name: &str, against: Against) -> Drawn {
         Against::Kl => (format!("{plain} against KL"), "sequence KL to the run's reference (nats)"),
         Against::Step => (format!("{plain} against step"), "learning steps since the base"),
     };
-    let legend = Legend::new(segments.iter().map(entry), WIDTH - 16.0);
+    let legend = Legend::new(entries(segments), WIDTH - 16.0);
     let top = 34.0 + legend.height();
     let signs = signs(segments);
     let description = format!("{title} of {}. {}", names(segments), signs.join("; "));
-    let foot = 16.0 * signs.len() as f64;
+    let lines = flow(&signs, WIDTH - 16.0);
+    let foot = 15.0 * lines.len() as f64;
     let mut svg = Svg::new(WIDTH, top + HEIGHT + 44.0 + foot, &title, &description);
     svg.text((8.0, 18.0), "heading", &fitted(&title, WIDTH - 16.0, 12.0));
     legend.draw(&mut svg, (8.0, 24.0));
@@ -59,8 +60,8 @@ fn draw(segments: &[Segment<'_>], name: &str, against: Against) -> Drawn {
             curve(svg, &panel, segment, against);
         });
     }
-    for (at, sign) in signs.iter().enumerate() {
-        svg.text((8.0, top + HEIGHT + 52.0 + 16.0 * at as f64), "small", &fitted(sign, WIDTH - 16.0, 11.0));
+    for (at, line) in lines.iter().enumerate() {
+        svg.text((8.0, top + HEIGHT + 54.0 + 15.0 * at as f64), "small", line);
     }
     let note = match against {
         Against::Kl => {
@@ -83,9 +84,19 @@ fn sentence(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + letters.as_str())
 }
 
-fn entry(segment: &Segment<'_>) -> (Look, String) {
-    let watched = if segment.learned { "" } else { " (watched)" };
-    (Look::of(segment.system), format!("{}{watched}", segment.name))
+/// One entry a system: the stages of one have one colour.
+fn entries(segments: &[Segment<'_>]) -> Vec<(Look, String)> {
+    let mut entries: Vec<(usize, String, bool)> = Vec::new();
+    for segment in segments {
+        match entries.iter_mut().find(|(system, ..)| *system == segment.system) {
+            Some((.., learned)) => *learned |= segment.learned,
+            None => entries.push((segment.system, segment.system_name.clone(), segment.learned)),
+        }
+    }
+    let entry = |(system, name, learned): (usize, String, bool)| {
+        (Look::of(system), if learned { name } else { format!("{name} (watched)") })
+    };
+    entries.into_iter().map(entry).collect()
 }
 
 fn names(segments: &[Segment<'_>]) -> String {
@@ -110,8 +121,7 @@ fn signs(segments: &[Segment<'_>]) -> Vec<String> {
     if segments.iter().any(|segment| segment.continues) {
         signs.push("triangles: start from another's checkpoint".into());
     }
-    // Two a line.
-    signs.chunks(2).map(|pair| pair.join("; ")).collect()
+    signs
 }
 
 fn x_axis(segments: &[Segment<'_>], against: Against, label: &str) -> Axis {

@@ -76,8 +76,14 @@ impl<'a, 'b> Path<'a, 'b> {
 fn draw(paths: &[Path<'_, '_>], name: &str, label: &str) -> Utility {
     let population = name.trim_start_matches(TRUE_UTILITY).to_string();
     let title = format!("True utility of {population} against what was trained");
-    let legend =
-        Legend::new(paths.iter().map(|path| (Look::of(path.segment.system), path.segment.name.clone())), WIDTH - 16.0);
+    let mut entries: Vec<(Look, String)> = Vec::new();
+    for Path { segment, .. } in paths {
+        let entry = (Look::of(segment.system), segment.system_name.clone());
+        if !entries.contains(&entry) {
+            entries.push(entry);
+        }
+    }
+    let legend = Legend::new(entries, WIDTH - 16.0);
     let top = 34.0 + legend.height();
     let description = format!(
         "The true utility of the simulated population {population} against {label}, at each evaluation on held-out \

@@ -101,7 +101,8 @@ fn of_stages(gathered: &mut Gathered) -> Vec<PromptClips> {
     };
     let known: Vec<Result<Vec<String>, String>> = gathered.systems.iter().map(held_out).collect();
     for (system, known) in gathered.systems.iter().zip(&known) {
-        if let Err(reason) = known {
+        let heard = system.stages.iter().any(|stage| !stage.samples.is_empty());
+        if let (true, Err(reason)) = (heard, known) {
             gathered.notes.push(format!("{}: the captions of its clips are not known ({reason})", system.name));
         }
     }
