@@ -55,6 +55,8 @@ pub enum Command {
     /// What listeners prefer: collected from simulated ones, brought in and out, counted
     #[command(subcommand)]
     Preferences(commands::preferences::Command),
+    /// One page about runs and their evaluation: figures, tables, clips
+    Report(commands::report::Flags),
     /// Measure this machine's backends on the work of training, or a bundle's models on held-out clips
     Bench(commands::bench::Flags),
     /// What this program and this machine have: backends, cores, memory

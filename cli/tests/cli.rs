@@ -36,6 +36,9 @@ fn wrong_usage_is_exit_code_2() {
     refused(&["doctor", "--backend", "abacus"], 2, &["abacus", "flex", "ndarray", "tch", "cuda"]);
     refused(&["doctor", "--threads", "0"], 2, &["--threads"]);
     refused(&["bench", "--seconds", "0"], 2, &["--seconds"]);
+    refused(&["report"], 2, &["no run", "musicrl report runs/demo"]);
+    refused(&["report", "runs", "--bitrate", "1"], 2, &["`bitrate`"]);
+    refused(&["report", "no-such-run"], 1, &["no-such-run", "recipe.toml and stages/"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod generate;
 pub mod judge;
 pub mod preferences;
+pub mod report;
 pub mod train;
 
 use std::{
@@ -74,6 +75,7 @@ pub fn run(context: &Context, command: Command) -> Result<Report, Failure> {
         Command::Preferences(command) => preferences::run(context, command),
         Command::Align(flags) => align::run(context, &flags),
         Command::Judge(flags) => judge::run(context, &flags),
+        Command::Report(flags) => report::run(context, &flags),
         Command::Train(command) => train::run(context, &command),
         Command::Bench(flags) => bench::run(context, &flags),
         Command::Doctor => doctor::run(context),

@@ -55,6 +55,21 @@ struct Part {
     sha256: String,
 }
 
+impl Manifest {
+    /// Length in seconds of the clips that the policy learned on; 10 where the bundle does not say.
+    fn clip_seconds(&self) -> f64 {
+        self.clip_seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0).unwrap_or(10.0)
+    }
+
+    fn identity(&self) -> String {
+        let mut text = format!("bundle 1, clips of {} s\n", self.clip_seconds());
+        for (name, part) in &self.parts {
+            text += &format!("{name} {} {}\n", part.sha256, part.config);
+        }
+        sha256_hex(text.as_bytes())
+    }
+}
+
 /// The models of one system, as bytes: parts become modules on a device only when they are asked for.
 #[derive(Debug, Clone)]
 pub struct Bundle {
@@ -141,11 +156,17 @@ impl Bundle {
     /// came to be is no part of it.
     #[must_use]
     pub fn identity(&self) -> String {
-        let mut text = format!("bundle 1, clips of {} s\n", self.clip_seconds());
-        for (name, part) in &self.manifest.parts {
-            text += &format!("{name} {} {}\n", part.sha256, part.config);
-        }
-        sha256_hex(text.as_bytes())
+        self.manifest.identity()
+    }
+
+    /// The identity of the bundle in `dir` by its manifest alone: the weights are not read.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when there is no manifest, [`Error::File`] when it is none.
+    pub fn identity_in(dir: &Path) -> Result<String> {
+        let path = dir.join(MANIFEST);
+        let bytes = fs::read(&path).map_err(Error::io("read bundle file", path))?;
+        Ok(parse_manifest(&bytes, dir)?.identity())
     }
 
     /// Size of all weight files.
@@ -157,7 +178,7 @@ impl Bundle {
     /// Length in seconds of the clips that the policy learned on; 10 where the bundle does not say.
     #[must_use]
     pub fn clip_seconds(&self) -> f64 {
-        self.manifest.clip_seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0).unwrap_or(10.0)
+        self.manifest.clip_seconds()
     }
 
     /// Notes the length of the clips that the policy learned on.

@@ -23,6 +23,7 @@ pub mod parallel;
 pub mod preference;
 pub mod preferences;
 pub mod recipe;
+pub mod report;
 pub mod run;
 pub mod token_set;
 pub mod train;

@@ -69,6 +69,12 @@ impl Axis {
         Self { label: String::new(), ticks, ..*self }
     }
 
+    /// The same range without a mark and without a label.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self { label: String::new(), ticks: Vec::new(), ..*self }
+    }
+
     /// The same axis with a plus sign before positive ticks: for differences.
     #[must_use]
     pub fn signed(mut self) -> Self {

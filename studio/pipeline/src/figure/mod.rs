@@ -2,6 +2,7 @@
 //!
 //! - [`Svg`]: the document; escapes all text and writes no number that is not finite.
 //! - [`Axis`], [`Series`], [`Trend`], [`Panel`]: numbers to coordinates, and what is drawn from them.
+//! - [`Look`], [`Legend`]: one system's colour and dash in every figure, and what they stand for.
 //! - [`Spectrogram`]: sound as an embedded picture.
 //! - [`demo`]: the figure that `musicrl demo` leaves in its run folder.
 //!
@@ -26,18 +27,23 @@
 mod axis;
 mod colours;
 pub mod demo;
+mod legend;
+mod marks;
 mod panel;
 mod png;
 mod series;
 mod spectrogram;
 mod style;
 mod svg;
-mod words;
+pub(crate) mod words;
 #[cfg(test)]
-mod xml;
+pub(crate) mod xml;
 
 pub use axis::{Axis, Tick, is_drawable};
+pub use legend::{Legend, Look};
 pub use panel::{Area, Mark, Panel};
 pub use series::{Series, Trend, TrendPoint};
 pub use spectrogram::Spectrogram;
 pub use svg::{PathData, Svg, Value};
+
+pub(crate) use png::base64;

@@ -208,7 +208,7 @@ fn write(svg: &mut Svg, at: (f64, f64), class: &str, text: &str) {
 }
 
 /// At most [`POINTS`] of the points, evenly chosen.
-fn thinned<T>(points: &[T]) -> impl Iterator<Item = &T> {
+pub(super) fn thinned<T>(points: &[T]) -> impl Iterator<Item = &T> {
     points.iter().step_by(points.len().div_ceil(POINTS).max(1))
 }
 

@@ -1,7 +1,7 @@
 //! Numbers and user text as they are written on a figure.
 
 /// `value` with so many decimals and a true minus sign; a dash for what is not finite.
-pub(super) fn decimal(value: f64, decimals: usize) -> String {
+pub(crate) fn decimal(value: f64, decimals: usize) -> String {
     if value.is_finite() && value.abs() < 1e9 {
         signed(&format!("{value:.decimals$}"))
     } else if value.is_finite() {
@@ -12,13 +12,13 @@ pub(super) fn decimal(value: f64, decimals: usize) -> String {
 }
 
 /// As [`decimal`], with a plus sign where it is positive.
-pub(super) fn difference(value: f64, decimals: usize) -> String {
+pub(crate) fn difference(value: f64, decimals: usize) -> String {
     let text = decimal(value, decimals);
     if value > 0.0 && value.is_finite() { format!("+{text}") } else { text }
 }
 
 /// A formatted number with a true minus sign, and without one before zero.
-pub(super) fn signed(text: &str) -> String {
+pub(crate) fn signed(text: &str) -> String {
     match text.strip_prefix('-') {
         Some(rest) if rest.bytes().all(|byte| !(b'1'..=b'9').contains(&byte)) => rest.into(),
         Some(rest) => format!("−{rest}"),
@@ -28,7 +28,7 @@ pub(super) fn signed(text: &str) -> String {
 
 /// A line of user text that is about `width_px` wide at most at `size_px`: white space is joined, the end is cut with an
 /// ellipsis. The font is not known, so widths are those of wide ones.
-pub(super) fn fitted(text: &str, width_px: f64, size_px: f64) -> String {
+pub(crate) fn fitted(text: &str, width_px: f64, size_px: f64) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if width(&line, size_px) <= width_px {
         return line;
@@ -45,7 +45,8 @@ pub(super) fn fitted(text: &str, width_px: f64, size_px: f64) -> String {
     kept.trim_end().to_owned() + "…"
 }
 
-fn width(text: &str, size_px: f64) -> f64 {
+/// About how wide a line of text is at `size_px`, in a wide font.
+pub(crate) fn width(text: &str, size_px: f64) -> f64 {
     text.chars().map(advance).sum::<f64>() * size_px
 }
 

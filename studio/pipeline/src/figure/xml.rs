@@ -2,7 +2,7 @@
 
 /// What a document holds, in its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Node {
+pub(crate) enum Node {
     /// The name of an element that begins.
     Element(String),
     /// Name and unescaped value.
@@ -12,7 +12,7 @@ pub(super) enum Node {
 }
 
 /// The nodes of a well-formed document with one root.
-pub(super) fn parse(mut rest: &str) -> Result<Vec<Node>, String> {
+pub(crate) fn parse(mut rest: &str) -> Result<Vec<Node>, String> {
     let (mut nodes, mut open) = (Vec::new(), Vec::<&str>::new());
     while !rest.trim().is_empty() {
         let (text, tag) = rest.split_once('<').ok_or_else(|| format!("text after the root: {rest:?}"))?;
@@ -60,7 +60,7 @@ pub(super) fn parse(mut rest: &str) -> Result<Vec<Node>, String> {
 }
 
 /// Panics where an attribute other than a picture holds a number that is not finite.
-pub(super) fn assert_finite(nodes: &[Node]) {
+pub(crate) fn assert_finite(nodes: &[Node]) {
     for node in nodes {
         if let Node::Attribute(name, value) = node {
             let odd = name != "href" && (value.contains("NaN") || value.contains("inf"));

@@ -1,0 +1,98 @@
+//! Accuracy of reward models against epochs.
+
+use super::{
+    drawn::{Drawn, HEIGHT, LEFT, RIGHT, Table, WIDTH},
+    number::{number, percent},
+};
+use crate::{
+    figure::{Area, Axis, Legend, Look, Panel, Series, Svg, words::fitted},
+    report::read::AccuracyCurve,
+};
+
+/// What one who guesses gets.
+const CHANCE: f64 = 0.5;
+
+/// All curves in one figure; `None` when there is no point.
+pub(in crate::report) fn accuracy_figure(curves: &[AccuracyCurve]) -> Option<Drawn> {
+    if curves.iter().all(|curve| curve.points.is_empty()) {
+        return None;
+    }
+    let title = "Accuracy of reward models";
+    let mut sources: Vec<String> = curves.iter().map(|curve| curve.raters.to_string()).collect();
+    sources.dedup();
+    let sources = sources.join("; ");
+    let legend = curves.iter().enumerate().map(|(at, curve)| (Look::of(at), curve.name.clone()));
+    let legend = Legend::new(legend, WIDTH - 16.0);
+    let top = 50.0 + legend.height();
+    let description =
+        format!("Accuracy on held-out pairs against epochs of {} curves; choices of {sources}.", curves.len());
+    let mut svg = Svg::new(WIDTH, top + HEIGHT + 44.0, title, &description);
+    svg.text((8.0, 18.0), "heading", title);
+    svg.text((8.0, 34.0), "small", &fitted(&format!("choices of {sources}"), WIDTH - 16.0, 11.0));
+    legend.draw(&mut svg, (8.0, 40.0));
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    let percents = points().flat_map(|point| [Some(point.accuracy), point.low, point.high]).flatten();
+    let last = points().map(|point| point.epoch).fold(0.0, f64::max);
+    let panel = Panel {
+        area: Area { x: LEFT, y: top, width: WIDTH - LEFT - RIGHT, height: HEIGHT },
+        x: Axis::from_zero("epochs", [last], 5),
+        y: Axis::around("accuracy (%)", percents.chain([CHANCE]).map(|share| 100.0 * share), 5),
+    };
+    panel.frame(&mut svg);
+    panel.level(&mut svg, 100.0 * CHANCE);
+    let mut table = Table::new(&["model", "#epoch", "#accuracy", "interval"]);
+    for (at, curve) in curves.iter().enumerate() {
+        svg.group(&[("class", Look::of(at).class().as_str().into())], |svg| {
+            let series = Series::new(curve.points.iter().map(|point| (point.epoch, 100.0 * point.accuracy)));
+            panel.trace(svg, &series);
+            for point in &curve.points {
+                if let (Some(low), Some(high)) = (point.low, point.high) {
+                    panel.upright(svg, point.epoch, (100.0 * low, 100.0 * high));
+                }
+            }
+            panel.circles(svg, &series);
+        });
+        for point in &curve.points {
+            let interval = point.low.zip(point.high);
+            table.row([
+                curve.name.clone(),
+                number(Some(point.epoch)),
+                percent(Some(point.accuracy)),
+                interval.map_or_else(String::new, |(low, high)| {
+                    format!("[{}, {}]", percent(Some(low)), percent(Some(high)))
+                }),
+            ]);
+        }
+    }
+    let caption = format!(
+        "Share of decided held-out pairs whose preferred clip has the higher score; choices of {sources}. Dashed: chance. \
+         Upright lines: intervals, where the data have them."
+    );
+    Some(Drawn { name: "accuracy".into(), svg: svg.finish(), caption, table })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::read::{AccuracyPoint, Raters};
+
+    #[test]
+    fn points_and_chance_stand_where_they_belong() {
+        let point = |epoch, accuracy| AccuracyPoint { epoch, accuracy, low: None, high: None };
+        let curve = AccuracyCurve {
+            name: "all".into(),
+            points: vec![point(0.0, 0.5), point(2.0, 0.6)],
+            raters: Raters::Simulated("town".into()),
+        };
+        let drawn = accuracy_figure(std::slice::from_ref(&curve)).unwrap();
+        // The legend takes one row; the axis goes from 49.5 to 60.5 and from 0 to 2.1.
+        let (top, width) = (66.0, WIDTH - LEFT - RIGHT);
+        let y = |percent: f64| top + HEIGHT * (1.0 - (percent - 49.5) / 11.0);
+        let round = |value: f64| ((value * 100.0).round() / 100.0).to_string();
+        let line = format!("M{} {}L{} {}", LEFT, round(y(50.0)), round(LEFT + width * 2.0 / 2.1), round(y(60.0)));
+        assert!(drawn.svg.contains(&line), "{line}: {}", drawn.svg);
+        assert!(drawn.svg.contains(&format!("y1=\"{}\"", round(y(50.0)))));
+        assert!(drawn.svg.contains("SIMULATED"));
+        assert!(accuracy_figure(&[]).is_none());
+    }
+}
