@@ -41,6 +41,13 @@ impl Report {
         self.line(line).value(key, value)
     }
 
+    /// The lines of another report, and its JSON object under `key`; what it says to do next is left out.
+    pub fn append(mut self, key: &str, other: Self) -> Self {
+        self.lines.extend(other.lines.into_iter().map(|line| format!("  {line}")));
+        self.json.insert(key.into(), Value::Object(other.json));
+        self
+    }
+
     /// The command to run next.
     pub fn next(self, next: impl Into<String>) -> Self {
         Self { next: Some(next.into()), ..self }

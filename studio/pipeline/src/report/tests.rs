@@ -98,10 +98,12 @@ fn nodes(page: &str) -> Vec<Node> {
 }
 
 fn texts(nodes: &[Node]) -> Vec<&str> {
-    let text = |node| match node {
-        Node::Text(text) => Some(text.trim()),
-        _ => None,
-    };
+    fn text(node: &Node) -> Option<&str> {
+        match node {
+            Node::Text(text) => Some(text.trim()),
+            _ => None,
+        }
+    }
     nodes.iter().filter_map(text).collect()
 }
 

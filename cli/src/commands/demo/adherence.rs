@@ -1,11 +1,7 @@
-//! `musicrl demo`.
+//! One stage with text adherence, measured before and after.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{path::Path, time::Instant};
 
-use clap::Args;
 use musicrl_core::stats::Interval;
 use musicrl_pipeline::{
     align::judges::REWARDS,
@@ -13,51 +9,43 @@ use musicrl_pipeline::{
     recipe::AlignRecipe,
 };
 
-use super::{
-    Context,
-    align::{align_context, check_memory},
+use crate::{
+    commands::{
+        Context,
+        align::{align_context, check_memory},
+        drive,
+    },
+    failure::Failure,
+    progress::Bar,
+    report::Report,
+    words,
 };
-use crate::{failure::Failure, progress::Bar, report::Report, words};
-
-/// Flags of `demo`.
-#[derive(Debug, Args)]
-pub struct Flags {
-    /// Run folder; a demo that was stopped goes on there
-    #[arg(long, default_value = "runs/demo")]
-    out: PathBuf,
-    /// Learning steps [default: the recipe's]
-    #[arg(long)]
-    steps: Option<u64>,
-    /// Held-out captions that are measured before and after
-    #[arg(long, default_value_t = DemoSettings::default().captions)]
-    captions: usize,
-}
 
 /// Aligns the embedded base with text adherence and shows what changed.
-pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
+pub fn run(context: &Context, out: &Path, steps: Option<u64>, captions: usize) -> Result<Report, Failure> {
     let start = Instant::now();
     let mut recipe = AlignRecipe::parse(RECIPE, Path::new("demo.toml"), &REWARDS)?;
     if let Some(seed) = context.seed {
         recipe.seed = seed;
     }
-    if let (Some(steps), Some(stage)) = (flags.steps, recipe.stage.last_mut()) {
+    if let (Some(steps), Some(stage)) = (steps, recipe.stage.last_mut()) {
         stage.steps = steps;
     }
     let recipe = recipe.resolve(&REWARDS)?;
     let bundle = musicrl_pipeline::embedded::base()?;
     check_memory(&recipe, &bundle)?;
-    let settings = DemoSettings { captions: flags.captions, ..DemoSettings::default() };
-    let align_context = align_context(context, recipe.seed, flags.out.clone())?;
+    let settings = DemoSettings { captions, ..DemoSettings::default() };
+    let align_context = align_context(context, recipe.seed, out.to_path_buf())?;
     let mut bar = Bar::new("demo");
     bar.say(
         "demo: the base inside the program is aligned with text adherence; what it plays is measured before and after",
     );
     let Some((report, _)) = demo(&bundle, &recipe, &settings, &align_context, &mut bar)? else {
         return Err(Failure::failed("the demo was stopped; its checkpoint is kept")
-            .hint(format!("go on with: {}", super::drive::this_command())));
+            .hint(format!("go on with: {}", drive::this_command())));
     };
     drop(bar);
-    Ok(in_words(&report, &flags.out, start.elapsed().as_secs_f64()))
+    Ok(in_words(&report, out, start.elapsed().as_secs_f64()))
 }
 
 fn in_words(report: &DemoReport, out: &Path, seconds: f64) -> Report {

@@ -1,0 +1,231 @@
+//! The paper in miniature: judges, listeners, the systems R, U, RU and joint, their evaluation and the report. A chain of
+//! commands, each printed as a user would type it; what is there already is not made again.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use clap::Parser as _;
+use musicrl_pipeline::{
+    Error,
+    bundle::{Bundle, part},
+    embedded,
+};
+
+use crate::{
+    commands::{self, Context, drive},
+    failure::Failure,
+    flags::Flags,
+    progress::Bar,
+    report::Report,
+    words,
+};
+
+/// The systems in the order in which they are made, with their recipes.
+const SYSTEMS: [(&str, &str); 4] = [
+    ("r", include_str!("../../../../recipes/stages/r.toml")),
+    ("u", include_str!("../../../../recipes/stages/u.toml")),
+    ("ru", include_str!("../../../../recipes/stages/ru.toml")),
+    ("joint", include_str!("../../../../recipes/stages/joint.toml")),
+];
+
+/// One command of the chain.
+struct Step {
+    name: String,
+    arguments: Vec<String>,
+    /// Whether its result is there already.
+    done: bool,
+}
+
+/// How much is done.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    /// The steps of a recipe are divided by this.
+    divisor: i64,
+    pairs: usize,
+    prompts: usize,
+    train_clips: usize,
+    quality_steps: usize,
+}
+
+const FULL: Size = Size { divisor: 1, pairs: 600, prompts: 101, train_clips: 240, quality_steps: 300 };
+const QUICK: Size = Size { divisor: 4, pairs: 200, prompts: 34, train_clips: 96, quality_steps: 120 };
+
+/// Runs the chain in `out`.
+pub fn run(context: &Context, out: &Path, quick: bool) -> Result<Report, Failure> {
+    let start = Instant::now();
+    let size = if quick { QUICK } else { FULL };
+    let bar = Bar::new("demo");
+    let base = out.join("base");
+    if !base.join("bundle.json").exists() {
+        embedded::base()?.save(&base)?;
+    }
+    bar.say("demo: listeners and ratings here are SIMULATED; no figure of this run is about people");
+    let mut report = Report::new();
+    let mut seconds = Vec::new();
+    for name in names() {
+        let step = step(&name, out, size)?;
+        let typed: Vec<String> = step.arguments.iter().map(words::shell).collect();
+        if step.done {
+            bar.say(&format!("demo: {} is there: musicrl {}", step.name, typed.join(" ")));
+            continue;
+        }
+        bar.say(&format!("demo: {}: musicrl {}", step.name, typed.join(" ")));
+        let begun = Instant::now();
+        let line = std::iter::once("musicrl".to_string()).chain(step.arguments);
+        let flags = Flags::try_parse_from(line).map_err(|error| Failure::failed(format!("{}: {error}", step.name)))?;
+        let done = commands::run(context, flags.command).map_err(|failure| {
+            failure.hint(format!("what is done stays done; go on with: {}", drive::this_command()))
+        })?;
+        let took = begun.elapsed().as_secs_f64();
+        seconds.push((step.name.clone(), took));
+        bar.say(&format!("demo: {} took {}", step.name, words::duration(took)));
+        report = report.line(format!("== {} ({})", step.name, words::duration(took)));
+        report = report.append(&step.name, done);
+    }
+    let all = start.elapsed().as_secs_f64();
+    let page = out.join("report.html");
+    if quick {
+        report = report.line("a quick run: a quarter of the learning steps, a third of the prompts and pairs");
+    }
+    Ok(report
+        .line(format!("{} in all; listeners and raters were simulated", words::duration(all)))
+        .value("step_seconds", seconds)
+        .value("seconds", all)
+        .next(format!("open {} in a browser", page.display())))
+}
+
+/// The steps by name, in order.
+fn names() -> Vec<String> {
+    let before = ["corpus", "quality", "preferences", "preference"];
+    let systems = SYSTEMS.map(|(name, _)| name);
+    before.iter().chain(&systems).chain(&["evaluation", "report"]).map(ToString::to_string).collect()
+}
+
+/// A step as a command; a system's recipe is written when its turn comes.
+fn step(name: &str, out: &Path, size: Size) -> Result<Step, Failure> {
+    let at = |path: &str| out.join(path).display().to_string();
+    let has =
+        |part: &str| -> Result<bool, Error> { Ok(Bundle::open(&out.join("base"))?.parts().any(|there| there == part)) };
+    let exists = |path: &str| out.join(path).exists();
+    let (done, arguments): (bool, Vec<String>) = match name {
+        "corpus" => {
+            let (train, held_out) = (size.train_clips.to_string(), (size.train_clips / 4).to_string());
+            let flags = ["corpus", "etudes", &at("corpus"), "--train-clips", &train, "--heldout-clips", &held_out];
+            (exists("corpus/clips.jsonl"), flags.map(String::from).to_vec())
+        }
+        "quality" => {
+            let (corpus, base, run, steps) = (at("corpus"), at("base"), at("quality"), size.quality_steps.to_string());
+            let flags = ["train", "quality", "--corpus", &corpus, "--bundle", &base, "--steps", &steps, "--out", &run];
+            (has(part::QUALITY)?, flags.map(String::from).to_vec())
+        }
+        "preferences" => {
+            let (base, set, pairs) = (at("base"), at("preferences"), size.pairs.to_string());
+            let flags = ["preferences", "collect", "--bundle", &base, "--population", "village", "--pairs", &pairs];
+            (has(part::PREFERENCE)?, [&flags[..], &["--out", &set]].concat().iter().map(ToString::to_string).collect())
+        }
+        "preference" => {
+            let (base, set, run) = (at("base"), at("preferences"), at("preference"));
+            let flags = ["train", "preference", "--bundle", &base, "--preferences", &set, "--out", &run];
+            (has(part::PREFERENCE)?, flags.map(String::from).to_vec())
+        }
+        "evaluation" => {
+            let systems = SYSTEMS.map(|(name, _)| format!("{name}={}", at(&format!("systems/{name}"))));
+            let base = format!("base={}", at("base"));
+            let prompts = size.prompts.to_string();
+            let mut flags = vec!["evaluate".to_string(), base];
+            flags.extend(systems);
+            let (folder, corpus) = (at("evaluation"), at("corpus"));
+            let rest = ["--population", "town", "--count", &prompts, "--reference", &corpus, "--out", &folder];
+            flags.extend(rest.map(String::from));
+            (exists("evaluation/evaluation.json"), flags)
+        }
+        "report" => (false, vec!["report".into(), out.display().to_string()]),
+        system => {
+            let recipe = recipe(system, out, size.divisor)?;
+            let flags =
+                ["align".to_string(), recipe.display().to_string(), "--out".into(), at(&format!("systems/{system}"))];
+            (exists(&format!("systems/{system}/bundle/bundle.json")), flags.to_vec())
+        }
+    };
+    Ok(Step { name: name.to_string(), arguments, done })
+}
+
+/// Writes a system's recipe into the run, its steps divided.
+fn recipe(system: &str, out: &Path, divisor: i64) -> Result<PathBuf, Failure> {
+    let text = SYSTEMS.iter().find(|(name, _)| *name == system).map_or("", |(_, text)| text);
+    let path = out.join("recipes").join(format!("{system}.toml"));
+    let text = if divisor == 1 { text.to_string() } else { divided(text, divisor)? };
+    let write = |error| Failure::failed(format!("write {}: {error}", path.display()));
+    fs::create_dir_all(out.join("recipes")).map_err(write)?;
+    fs::write(&path, text).map_err(write)?;
+    Ok(path)
+}
+
+/// The recipe with a fraction of its steps.
+fn divided(text: &str, divisor: i64) -> Result<String, Failure> {
+    let wrong = |error: String| Failure::failed(format!("a recipe of the demo: {error}"));
+    let mut recipe: toml::Table = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let stages = recipe.get_mut("stage").and_then(toml::Value::as_array_mut);
+    for stage in stages.into_iter().flatten() {
+        for path in
+            [&["steps"][..], &["policy_optimiser", "decay_steps"], &["evaluation", "every"], &["checkpoint", "every"]]
+        {
+            let value = path.iter().try_fold(&mut *stage, |value, key| value.get_mut(*key));
+            if let Some(toml::Value::Integer(value)) = value {
+                *value = (*value / divisor).max(1);
+            }
+        }
+    }
+    toml::to_string(&recipe).map_err(|error| wrong(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use musicrl_pipeline::recipe::Choose;
+
+    use super::*;
+
+    #[test]
+    fn the_recipes_differ_in_rewards_start_and_steps_alone() {
+        let read = |text: &str| toml::from_str::<musicrl_pipeline::recipe::AlignRecipe>(text).unwrap();
+        let recipes: Vec<_> = SYSTEMS.iter().map(|(name, text)| (*name, read(text))).collect();
+        let weight = |at: usize, name: &str| {
+            recipes[at].1.stage[0].rewards.iter().find(|reward| reward.name == name).unwrap().weight
+        };
+        for (at, weights) in [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [1.0, 1.0, 1.0]].iter().enumerate() {
+            let got = ["text_adherence", "acoustic_quality", "user_preference"].map(|name| weight(at, name));
+            assert_eq!(got, *weights, "{}", recipes[at].0);
+            // The truth of the simulation is only ever drawn.
+            assert_eq!(weight(at, "true_utility_village"), 0.0);
+        }
+        let steps: Vec<u64> = recipes.iter().map(|(_, recipe)| recipe.stage[0].steps).collect();
+        assert_eq!(steps[0] + steps[2], steps[3]);
+        assert_eq!(recipes[2].1.base.path, Path::new("../systems/r/bundle"));
+        assert_eq!(recipes[0].1.stage[0].checkpoint.choose, Choose::Guarded);
+    }
+
+    #[test]
+    fn a_quick_run_has_a_fraction_of_the_steps() {
+        for (name, text) in SYSTEMS {
+            let read = |text: &str| toml::from_str::<musicrl_pipeline::recipe::AlignRecipe>(text).unwrap();
+            let (whole, quick) = (read(text), read(&divided(text, 4).unwrap()));
+            assert_eq!(quick.stage[0].steps * 4, whole.stage[0].steps, "{name}");
+            assert_eq!(quick.stage[0].policy_optimiser.decay_steps * 4, whole.stage[0].policy_optimiser.decay_steps);
+            assert_eq!(quick.stage[0].rewards, whole.stage[0].rewards);
+        }
+    }
+
+    #[test]
+    fn every_step_is_a_command_of_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        embedded::base().unwrap().save(&folder.path().join("base")).unwrap();
+        for name in names() {
+            let step = step(&name, folder.path(), FULL).unwrap();
+            let line = std::iter::once("musicrl".to_string()).chain(step.arguments);
+            assert!(Flags::try_parse_from(line).is_ok() && !step.done, "{name}");
+        }
+    }
+}
