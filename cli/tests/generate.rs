@@ -6,7 +6,7 @@ use serde_json::Value;
 
 fn generate(args: &[&str], out: &Path) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_musicrl"))
-        .args(["generate", "--seconds", "1.6", "--out"])
+        .args(["generate", "--seconds", "3.2", "--out"])
         .arg(out)
         .args(args)
         .output()

@@ -152,7 +152,7 @@ fn a_judge_that_dies_for_good_leaves_a_run_that_goes_on() {
 #[test]
 fn a_recipes_rewards_judge_sound_files() {
     let script =
-        r#"while read -r line; do id=${line#*\"id\":}; echo \"{\\\"id\\\": ${id%%,*}, \\\"score\\\": 5}\"; done"#;
+        r#"while read -r line; do id=${line#*\\\"id\\\":}; echo \"{\\\"id\\\": ${id%%,*}, \\\"score\\\": 5}\"; done"#;
     let process = format!("process = {{ command = [\"sh\", \"-c\", \"{script}\"] }}");
     let mine = format!("{{ name = \"mine\", weight = 2.0, range = [0.0, 10.0], {process} }}");
     let place = Workplace::new(&format!("{{ name = \"text_adherence\", weight = 1.0 }}, {mine}"));

@@ -246,7 +246,7 @@ fn wrong_usage_is_named() {
     place.bad(&with("village", &["--pairs", "0"]), 2, &["`pairs`"]);
     place.bad(&with("village", &["--pairs", "4", "--listeners", "0"]), 2, &["`listeners`"]);
     place.bad(&with("village", &["--pairs", "4", "--ratings", "21"]), 2, &["`ratings`", "20"]);
-    place.bad(&with("village", &["--pairs", "4", "--seconds", "-1"]), 2, &["`seconds`"]);
+    place.bad(&with("village", &["--pairs", "4", "--seconds=-1"]), 2, &["`seconds`"]);
     place.bad(&with("village", &["--pairs", "4", "--temperature", "0"]), 1, &["temperature"]);
     place.bad(&with("village", &["--pairs", "4", "--captions", "none.txt"]), 1, &["none.txt"]);
     place.bad(&with("village", &["--pairs", "4", "--tastes", "none.toml"]), 1, &["none.toml"]);

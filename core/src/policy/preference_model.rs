@@ -58,12 +58,13 @@ impl PreferenceModel {
         let head = Param::from_tensor(Tensor::zeros([config.local.width, 1], device));
         let model = Self { trunk: HierarchicalTrunk::new(config, device), head, offset: 0.0 };
         let model = reinitialise(model, key);
-        let head = model.head.map(|head| {
-            let trainable = head.is_require_grad();
-            let head = head.detach().mul_scalar(HEAD_SCALE);
-            if trainable { head.require_grad() } else { head }
-        });
-        Ok(Self { head, ..model })
+        // Through the table: what is computed from a parameter on an autodiff device is no parameter.
+        let mut table = ParamTable::collect(&model);
+        let head = table.entries().iter().find(|entry| entry.name == "head").map(|entry| entry.range());
+        if let Some(head) = head {
+            table.values_mut()[head].iter_mut().for_each(|weight| *weight *= HEAD_SCALE);
+        }
+        table.apply(model)
     }
 
     /// The settings of the trunk.
@@ -302,11 +303,12 @@ mod tests {
                 }
                 Ok(read(difference(&table.apply(model.clone())?)?)[0])
             };
-            let h = 1e-3;
+            // Small beside the embeddings' 0.02, which the norm makes large.
+            let h = 3e-4;
             let slope = (moved(h)? - moved(-h)?) / (2.0 * f64::from(h));
             let expected: f64 =
                 gradient[entry.range()].iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
-            assert!((slope - expected).abs() < 2e-3 * (1.0 + expected.abs()), "{}: {slope} {expected}", entry.name);
+            assert!((slope - expected).abs() < 5e-3 * (1.0 + expected.abs()), "{}: {slope} {expected}", entry.name);
         }
         assert!(gradient.iter().filter(|value| **value != 0.0).count() > gradient.len() / 2);
         Ok(())

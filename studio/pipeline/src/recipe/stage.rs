@@ -141,6 +141,12 @@ impl StageConfig {
         }
         self.checkpoint.validate(prefix, &self.evaluation)?;
         self.guards.validate(&field("guards"))?;
+        for (i, reward) in self.rewards.iter().enumerate() {
+            reward.validate(&field(&format!("rewards[{i}]")), known_rewards)?;
+            if self.rewards[..i].iter().any(|other| other.name == reward.name) {
+                return Err(Error::config(field(&format!("rewards[{i}].name")), "named once", &reward.name));
+            }
+        }
         if !self.rewards.iter().any(|reward| reward.weight > 0.0) {
             let got = if self.rewards.is_empty() { "none" } else { "only ones of weight 0, which are watched" };
             return Err(Error::config(field("rewards"), "at least one of a weight above 0", got));
@@ -149,12 +155,6 @@ impl StageConfig {
         if self.checkpoint.choose == Choose::Guarded && !self.rewards.iter().any(watches) {
             let expected = "another choice, or a reward of weight 0 to watch";
             return Err(Error::config(field("checkpoint.choose"), expected, "guarded"));
-        }
-        for (i, reward) in self.rewards.iter().enumerate() {
-            reward.validate(&field(&format!("rewards[{i}]")), known_rewards)?;
-            if self.rewards[..i].iter().any(|other| other.name == reward.name) {
-                return Err(Error::config(field(&format!("rewards[{i}].name")), "named once", &reward.name));
-            }
         }
         Ok(self)
     }

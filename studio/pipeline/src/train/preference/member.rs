@@ -142,7 +142,8 @@ impl Member {
         if let Some(average) = &mut self.average {
             let decay = config.average_decay.min((1 + step) as f64 / (10 + step) as f64) as f32;
             for (average, now) in average.iter_mut().zip(table.values()) {
-                *average = decay * *average + (1.0 - decay) * now;
+                // In this form what does not move stays the same to the last bit.
+                *average += (1.0 - decay) * (now - *average);
             }
         }
         self.learner = table.apply(self.learner.clone())?;
