@@ -98,11 +98,13 @@ fn nodes(page: &str) -> Vec<Node> {
 }
 
 fn texts(nodes: &[Node]) -> Vec<&str> {
-    let text = |node| match node {
-        Node::Text(text) => Some(text.trim()),
-        _ => None,
-    };
-    nodes.iter().filter_map(text).collect()
+    let mut texts = Vec::new();
+    for node in nodes {
+        if let Node::Text(text) = node {
+            texts.push(text.trim());
+        }
+    }
+    texts
 }
 
 #[test]
