@@ -26,6 +26,7 @@ pub(super) const STYLE: &str = "\
 .musicrl .dash1 .trace{stroke-dasharray:7 3}\
 .musicrl .dash2 .trace{stroke-dasharray:2 2.5}\
 .musicrl .dash3 .trace{stroke-dasharray:9 3 2 3}\
+.musicrl .halo{paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}\
 .musicrl .ring{stroke:currentColor;stroke-width:1.8;fill:none}\
 .musicrl .start{stroke:currentColor;stroke-width:1.5;fill:#fff}\
 .musicrl .win{fill:#0072b2}\
@@ -50,6 +51,7 @@ pub(super) const STYLE: &str = "\
 .musicrl .axis,.musicrl .rule{stroke:#7d8590}\
 .musicrl text.on-chip,.musicrl text.on-bar{fill:#fff}\
 .musicrl .start{fill:#0d1117}\
+.musicrl .halo{stroke:#0d1117}\
 .musicrl .win{fill:#1f6fa8}\
 .musicrl .tie{fill:#424a53}\
 .musicrl .loss{fill:#bd561d}\

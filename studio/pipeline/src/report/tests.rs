@@ -98,13 +98,13 @@ fn nodes(page: &str) -> Vec<Node> {
 }
 
 fn texts(nodes: &[Node]) -> Vec<&str> {
-    fn text(node: &Node) -> Option<&str> {
-        match node {
-            Node::Text(text) => Some(text.trim()),
-            _ => None,
+    let mut texts = Vec::new();
+    for node in nodes {
+        if let Node::Text(text) = node {
+            texts.push(text.trim());
         }
     }
-    nodes.iter().filter_map(text).collect()
+    texts
 }
 
 #[test]

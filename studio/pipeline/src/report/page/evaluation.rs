@@ -70,7 +70,7 @@ fn measures(page: &mut Page, gathered: &Gathered, evaluation: &Evaluation) {
         let rows: Vec<IntervalRow> = measure.systems.iter().filter_map(row).collect();
         figures.extend(intervals_figure(
             &format!("measure-{}", measure.name),
-            &format!("Measure: {plain}"),
+            (&format!("Measure: {plain}"), "an automatic measure, not a rating"),
             (&format!("mean {plain}"), &format!("#{plain}")),
             &rows,
             None,

@@ -38,13 +38,13 @@ pub(super) fn systems_table(systems: &[System]) -> Table {
         "system",
         "starts from",
         "stage",
+        "state",
+        "#checkpoint",
         "learns from",
         "watches",
         "KL",
         "against",
         "#clips a step",
-        "state",
-        "#checkpoint",
         "#seed",
     ];
     let mut table = Table::new(&headings);
@@ -58,16 +58,16 @@ pub(super) fn systems_table(systems: &[System]) -> Table {
                 first(system.name.clone()),
                 if at == 0 { from.clone() } else { "the stage before".into() },
                 plan.name.clone(),
-                learned.join(" + "),
-                plan.watched().collect::<Vec<_>>().join(", "),
-                plan.kl.in_words(),
-                reference(stage),
-                plan.batch.map_or_else(String::new, |batch| batch.to_string()),
                 stage.in_words(),
                 stage.chosen().map_or_else(
                     || "–".into(),
                     |step| if step == 0 { "0 (its start)".into() } else { step.to_string() },
                 ),
+                learned.join(" + "),
+                plan.watched().collect::<Vec<_>>().join(", "),
+                plan.kl.in_words(),
+                reference(stage),
+                plan.batch.map_or_else(String::new, |batch| batch.to_string()),
                 first(system.recipe.seed.map_or_else(|| "–".into(), |seed| seed.to_string())),
             ]);
         }

@@ -46,6 +46,7 @@ fn draw_panel(page: &mut Page, gathered: &Gathered, evaluation: &Evaluation, pan
         .map_or_else(String::new, |rho| format!("; raters agree with a rank correlation of {}", number(Some(rho))));
     page.html.p(&format!("{} ratings on {} prompts{confidence}{agreement}.", panel.ratings, panel.prompts));
 
+    let rated = format!("rated by {raters}");
     let pairs = oriented(evaluation, &panel.pairs);
     let mut figures = Vec::new();
     figures.extend(wins_figure(&pairs, &raters, &format!("wins-{raters}")));
@@ -59,7 +60,7 @@ fn draw_panel(page: &mut Page, gathered: &Gathered, evaluation: &Evaluation, pan
     let rates: Vec<IntervalRow> = pairs.iter().filter_map(rate).collect();
     figures.extend(intervals_figure(
         &format!("win-rates-{raters}"),
-        "Win rates",
+        ("Win rates", &rated),
         ("wins / (wins + losses), in percent", "#win rate (%)"),
         &rates,
         Some(50.0),
@@ -75,7 +76,7 @@ fn draw_panel(page: &mut Page, gathered: &Gathered, evaluation: &Evaluation, pan
     let scores: Vec<IntervalRow> = panel.systems.iter().filter_map(score).collect();
     figures.extend(intervals_figure(
         &format!("opinion-{raters}"),
-        "Mean opinion scores",
+        ("Mean opinion scores", &rated),
         ("mean opinion score, 1 to 5", "#mean opinion score"),
         &scores,
         None,
@@ -89,7 +90,7 @@ fn draw_panel(page: &mut Page, gathered: &Gathered, evaluation: &Evaluation, pan
             .collect();
         figures.extend(intervals_figure(
             &format!("leaderboard-{raters}"),
-            "Bradley-Terry leaderboard",
+            ("Bradley-Terry leaderboard", &rated),
             ("log strength", "#log strength"),
             &rows,
             Some(0.0),

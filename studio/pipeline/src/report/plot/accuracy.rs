@@ -1,11 +1,11 @@
 //! Accuracy of reward models against epochs.
 
 use super::{
-    drawn::{Drawn, HEIGHT, LEFT, RIGHT, Table, WIDTH},
+    drawn::{Drawn, HEIGHT, LEFT, RIGHT, Table, WIDTH, flow},
     number::{number, percent},
 };
 use crate::{
-    figure::{Area, Axis, Legend, Look, Panel, Series, Svg, words::fitted},
+    figure::{Area, Axis, Legend, Look, Panel, Series, Svg},
     report::read::AccuracyCurve,
 };
 
@@ -18,18 +18,26 @@ pub(in crate::report) fn accuracy_figure(curves: &[AccuracyCurve]) -> Option<Dra
         return None;
     }
     let title = "Accuracy of reward models";
-    let mut sources: Vec<String> = curves.iter().map(|curve| curve.raters.to_string()).collect();
-    sources.dedup();
-    let sources = sources.join("; ");
+    let mut sources: Vec<String> = Vec::new();
+    for source in curves.iter().map(|curve| curve.raters.to_string()) {
+        if !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
+    let said: Vec<String> = sources.iter().map(|source| format!("choices of {source}")).collect();
+    let (lines, sources) = (flow(&said, WIDTH - 16.0), sources.join("; "));
     let legend = curves.iter().enumerate().map(|(at, curve)| (Look::of(at), curve.name.clone()));
     let legend = Legend::new(legend, WIDTH - 16.0);
-    let top = 50.0 + legend.height();
+    let below = 19.0 + 15.0 * lines.len() as f64;
+    let top = below + 16.0 + legend.height();
     let description =
         format!("Accuracy on held-out pairs against epochs of {} curves; choices of {sources}.", curves.len());
     let mut svg = Svg::new(WIDTH, top + HEIGHT + 44.0, title, &description);
     svg.text((8.0, 18.0), "heading", title);
-    svg.text((8.0, 34.0), "small", &fitted(&format!("choices of {sources}"), WIDTH - 16.0, 11.0));
-    legend.draw(&mut svg, (8.0, 40.0));
+    for (at, line) in lines.iter().enumerate() {
+        svg.text((8.0, 34.0 + 15.0 * at as f64), "small", line);
+    }
+    legend.draw(&mut svg, (8.0, below + 6.0));
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let percents = points().flat_map(|point| [Some(point.accuracy), point.low, point.high]).flatten();
     let last = points().map(|point| point.epoch).fold(0.0, f64::max);

@@ -13,7 +13,7 @@ use crate::{
 
 const ROW: f64 = 38.0;
 const EDGE: f64 = 14.0;
-const TOP: f64 = 50.0;
+const TOP: f64 = 66.0;
 
 /// One estimate.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,10 +26,11 @@ pub(in crate::report) struct IntervalRow {
     pub look: Look,
 }
 
-/// A figure `name` of `rows`; `label` names what is on the axis, `zero` is marked. `None` where no row has an estimate.
+/// A figure `name` of `rows`. `note` stands below its title (who rated), `label` names what is on the axis, `zero` is
+/// marked. `None` where no row has an estimate.
 pub(in crate::report) fn intervals_figure(
     name: &str,
-    title: &str,
+    (title, note): (&str, &str),
     (label, unit_of_table): (&str, &str),
     rows: &[IntervalRow],
     zero: Option<f64>,
@@ -42,6 +43,7 @@ pub(in crate::report) fn intervals_figure(
     let height = ROW * rows.len() as f64;
     let mut svg = Svg::new(WIDTH, TOP + height + 44.0, title, &caption);
     svg.text((8.0, 18.0), "heading", &fitted(title, WIDTH - 16.0, 12.0));
+    svg.text((8.0, 34.0), "small", &fitted(note, WIDTH - 16.0, 11.0));
     let panel = Panel {
         area: Area { x: EDGE, y: TOP - 20.0, width: WIDTH - 2.0 * EDGE, height: height + 20.0 },
         x: Axis::around(fitted(label, WIDTH - 2.0 * EDGE, 12.0), values, 5),
@@ -58,7 +60,7 @@ pub(in crate::report) fn intervals_figure(
         table.row([row.name.clone(), span(Some(row.span))]);
         let words = format!("{}  {}", row.name, span(Some(row.span)));
         let baseline = TOP + ROW * at as f64 + 6.0;
-        svg.text((EDGE + 4.0, baseline), "", &fitted(&words, WIDTH - 2.0 * EDGE - 8.0, 12.0));
+        svg.text((EDGE + 4.0, baseline), "halo", &fitted(&words, WIDTH - 2.0 * EDGE - 8.0, 12.0));
         let missing = f64::NAN;
         let interval = Interval {
             estimate: row.span.estimate.unwrap_or(missing),
@@ -83,7 +85,8 @@ mod tests {
             look: Look::of(0),
         };
         let rows = [row("first", 0.2), row("second", 0.8)];
-        let drawn = intervals_figure("n", "t", ("x", "#x"), &rows, Some(0.5), "c".into()).unwrap();
+        let drawn =
+            intervals_figure("n", ("t", "rated by SIMULATED"), ("x", "#x"), &rows, Some(0.5), "c".into()).unwrap();
         // The first row's dot is above the second's, each under its own words.
         let heights: Vec<f64> = drawn
             .svg
@@ -93,8 +96,9 @@ mod tests {
             .collect();
         assert_eq!(heights, [TOP + 0.5 * ROW, TOP + 1.5 * ROW]);
         assert!(drawn.svg.contains("first 0.200 [0.100, 0.300]"), "{}", drawn.svg);
+        assert!(drawn.svg.contains(">rated by SIMULATED</text>"), "{}", drawn.svg);
         assert_eq!(drawn.svg.matches("class=\"rule\"").count(), 1);
         let empty = IntervalRow { span: Span::default(), ..row("none", 0.0) };
-        assert!(intervals_figure("n", "t", ("x", "#x"), &[empty], None, String::new()).is_none());
+        assert!(intervals_figure("n", ("t", ""), ("x", "#x"), &[empty], None, String::new()).is_none());
     }
 }

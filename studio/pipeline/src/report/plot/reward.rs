@@ -65,23 +65,17 @@ fn draw(segments: &[Segment<'_>], name: &str, against: Against) -> Drawn {
     }
     let note = match against {
         Against::Kl => {
-            " The KL is that to the reference of the run itself: a run that starts from another and is held to it begins \
+            "The KL is that to the reference of the run itself: a run that starts from another and is held to it begins \
              at 0 again."
         }
-        Against::Step => " A run that starts from another begins at the step whose checkpoint the other chose.",
+        Against::Step => "A run that starts from another begins at the step whose checkpoint the other chose.",
     };
     Drawn {
         name: format!("reward-{name}-by-{}", if against == Against::Kl { "kl" } else { "step" }),
         svg: svg.finish(),
-        caption: format!("{}.{note}", sentence(&signs.join("; "))),
+        caption: note.into(),
         table: table(segments, &plain),
     }
-}
-
-/// With a capital letter.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + letters.as_str())
 }
 
 /// One entry a system: the stages of one have one colour.
@@ -184,7 +178,7 @@ fn curve(svg: &mut Svg, panel: &Panel, segment: &Segment<'_>, against: Against) 
         if against == Against::Kl
             && let Some((x, y)) = panel.place(*first)
         {
-            svg.text((x + 9.0, y - 5.0), "value", &format!("start of {}", segment.name));
+            svg.text((x + 9.0, y - 5.0), "value halo", &format!("start of {}", segment.name));
         }
     }
 }
@@ -205,7 +199,11 @@ fn starts_by_step(svg: &mut Svg, panel: &Panel, segments: &[Segment<'_>]) {
         // Each on a line of its own, on the side that has room.
         let y = panel.area.bottom() - 6.0 - 14.0 * at as f64;
         let right = x + 5.0 + width(&text, 11.0) <= panel.area.right();
-        if right { svg.text((x + 5.0, y), "small", &text) } else { svg.text((x - 5.0, y), "small end", &text) }
+        if right {
+            svg.text((x + 5.0, y), "small halo", &text)
+        } else {
+            svg.text((x - 5.0, y), "small halo end", &text)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     curve::{Evaluated, Segment, segments},
-    drawn::{Drawn, HEIGHT, LEFT, RIGHT, Table, WIDTH},
+    drawn::{Drawn, HEIGHT, LEFT, RIGHT, Table, WIDTH, flow},
     number::number,
 };
 use crate::{
@@ -89,7 +89,9 @@ fn draw(paths: &[Path<'_, '_>], name: &str, label: &str) -> Utility {
         "The true utility of the simulated population {population} against {label}, at each evaluation on held-out \
          captions; the chosen checkpoints are marked."
     );
-    let mut svg = Svg::new(WIDTH, top + HEIGHT + 60.0, &title, &description);
+    let signs = ["triangles: start", "dots: evaluations in order", "rings: chosen checkpoints"].map(String::from);
+    let lines = flow(&signs, WIDTH - 16.0);
+    let mut svg = Svg::new(WIDTH, top + HEIGHT + 44.0 + 15.0 * lines.len() as f64, &title, &description);
     svg.text((8.0, 18.0), "heading", &fitted(&title, WIDTH - 16.0, 12.0));
     legend.draw(&mut svg, (8.0, 24.0));
     let points = || paths.iter().flat_map(|path| &path.points);
@@ -126,11 +128,9 @@ fn draw(paths: &[Path<'_, '_>], name: &str, label: &str) -> Utility {
             }
         });
     }
-    svg.text(
-        (8.0, top + HEIGHT + 52.0),
-        "small",
-        "triangles: start; dots: evaluations in order; rings: chosen checkpoints",
-    );
+    for (at, line) in lines.iter().enumerate() {
+        svg.text((8.0, top + HEIGHT + 54.0 + 15.0 * at as f64), "small", line);
+    }
     let (mut numbers, mut summary) = (
         Table::new(&["system", "#step", "#trained reward", "#true utility", "checkpoint"]),
         Table::new(&["system", "at", "#step", "#trained reward", "#true utility"]),

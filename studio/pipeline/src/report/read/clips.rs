@@ -127,9 +127,14 @@ fn of_stages(gathered: &mut Gathered) -> Vec<PromptClips> {
         let last = system.stages.iter().rev().find_map(|stage| Some((stage, stage.result_samples()?)));
         let Some((stage, (step, folder))) = last else { continue };
         let stage_name = if system.stages.len() > 1 { format!("{}, ", stage.plan.name) } else { String::new() };
+        // Not every checkpoint left clips.
+        let other = match stage.chosen() {
+            Some(chosen) if chosen != *step => format!("; the chosen step {chosen} left none"),
+            _ => String::new(),
+        };
         for (index, path) in wavs(folder) {
             let (key, caption) = prompt_key(system, captions, index);
-            add(key, caption, (system.name.clone(), format!("{stage_name}step {step}"), path));
+            add(key, caption, (system.name.clone(), format!("{stage_name}step {step}{other}"), path));
         }
     }
     prompts.into_iter().map(|(_, prompt)| prompt).collect()

@@ -72,6 +72,8 @@ impl KlView {
         let aim = aim.or_else(|| self.budget.map(|budget| format!(", budget {budget}"))).unwrap_or_default();
         match self.rule.as_str() {
             "" | "fixed" => format!("α {alpha}"),
+            // The aim of this rule has its name.
+            "budget" => format!("α {alpha}{aim}"),
             rule => format!("α {alpha}, {rule}{aim}"),
         }
     }
@@ -122,7 +124,7 @@ mod tests {
         let recipe: RecipeView = toml::from_str(text).unwrap();
         let stage = &recipe.stage[0];
         assert_eq!((recipe.seed, stage.steps, stage.checkpoint.choose.as_str()), (Some(3), 4, ""));
-        assert_eq!(stage.kl.in_words(), "α 0.1, budget, budget 60");
+        assert_eq!(stage.kl.in_words(), "α 0.1, budget 60");
         assert_eq!(stage.learned().collect::<Vec<_>>(), [("x", 1.0)]);
         assert_eq!(stage.watched().collect::<Vec<_>>(), ["y"]);
     }
