@@ -58,6 +58,7 @@ pub struct EvaluateInput<'a> {
 /// # Errors
 /// [`Error::Config`] for ratings or settings that break a rule.
 pub fn evaluate_ratings(input: &RatingsInput, statistics: &StatisticsSettings, seed: u64) -> Result<Evaluation> {
+    statistics.validate()?;
     let names: Vec<String> = input.systems.iter().map(|(name, _)| name.clone()).collect();
     let prompts = Prompts {
         source: "ratings".into(),

@@ -39,7 +39,7 @@ impl PlaySpec {
             let expected = format!("above 0 and at most {SECONDS_MAX}");
             return Err(Error::config("seconds", expected, self.clip_seconds));
         }
-        Ok(self.sampling.validate()?)
+        self.sampling.validate().map_err(as_setting)
     }
 }
 
@@ -51,6 +51,27 @@ pub struct StatisticsSettings {
     pub bootstrap: BootstrapConfig,
     /// Deals of the permutation test.
     pub permutations: usize,
+}
+
+/// A rule of the core that a setting breaks is the user's to mend, as one of ours.
+fn as_setting(error: musicrl_core::Error) -> Error {
+    match error {
+        musicrl_core::Error::Config { field, expected, got } => Error::config(field, expected, got),
+        other => other.into(),
+    }
+}
+
+impl StatisticsSettings {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the field.
+    pub fn validate(&self) -> Result<()> {
+        if !(1..=1_000_000).contains(&self.permutations) {
+            return Err(Error::config("permutations", "from 1 to 1000000", self.permutations));
+        }
+        self.bootstrap.validate().map_err(as_setting)
+    }
 }
 
 impl Default for StatisticsSettings {
@@ -114,7 +135,7 @@ impl EvaluateSettings {
     /// [`Error::Config`] naming the field.
     pub fn validate(&self) -> Result<()> {
         self.play.validate()?;
-        self.statistics.bootstrap.validate()?;
+        self.statistics.validate()?;
         if self.panel.as_ref().is_some_and(|panel| !(1..=1_000).contains(&panel.raters)) {
             return Err(Error::config("raters", "from 1 to 1000", self.panel.as_ref().map_or(0, |panel| panel.raters)));
         }

@@ -178,14 +178,14 @@ fn measure_table(f: &mut fmt::Formatter<'_>, measure: &MeasureReport) -> fmt::Re
 fn sound_table(f: &mut fmt::Formatter<'_>, listening: &Listening) -> fmt::Result {
     writeln!(
         f,
-        "{:<NAME$}  {:>8}{:>10}{:>10}{:>10}{:>12}{:>20}{:>10}{:>10}",
+        "{:<NAME$}  {:>8}{:>10}{:>11}{:>12}{:>10}{:>18}{:>9}{:>9}",
         "system", "level dB", "silent %", "clipped %", "distinct %", "Frechet", "discrepancy (p)", "within", "between"
     )?;
     let DistributionReport { reference, floor, systems } = &listening.distribution;
     for (sound, set) in listening.sound.iter().zip(systems) {
         write!(
             f,
-            "{:<NAME$}  {:>8}{:>10.1}{:>10.1}{:>10.1}",
+            "{:<NAME$}  {:>8}{:>10.1}{:>11.1}{:>12.1}",
             sound.system,
             number(sound.mean_rms_db, 1),
             100.0 * sound.silent_time,
@@ -195,7 +195,7 @@ fn sound_table(f: &mut fmt::Formatter<'_>, listening: &Listening) -> fmt::Result
         set_columns(f, set)?;
     }
     if let (Some(floor), Some(reference)) = (floor, reference) {
-        write!(f, "{:<NAME$}  {:>38}", "(floor)", "")?;
+        write!(f, "{:<NAME$}  {:>41}", "(floor)", "")?;
         set_columns(f, floor)?;
         writeln!(
             f,
@@ -211,7 +211,7 @@ fn set_columns(f: &mut fmt::Formatter<'_>, set: &SetReport) -> fmt::Result {
         set.mmd.map_or_else(|| "-".into(), |mmd| format!("{:.4} ({})", mmd.squared, p_value(mmd.p_value)));
     writeln!(
         f,
-        "{:>12}{discrepancy:>20}{:>10}{:>10}",
+        "{:>10}{discrepancy:>18}{:>9}{:>9}",
         number(set.frechet, 4),
         number(set.diversity.within, 3),
         number(set.diversity.between, 3)
