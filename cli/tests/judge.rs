@@ -81,6 +81,14 @@ while read -r line; do
 done
 "#;
 
+/// Scores every clip with 5.
+const FIVE: &str = r#"
+while read -r line; do
+    id=${line#*'"id":'}
+    printf '{"id": %s, "score": 5}\n' "${id%%,*}"
+done
+"#;
+
 struct Workplace {
     temp: tempfile::TempDir,
 }
@@ -151,11 +159,10 @@ fn a_judge_that_dies_for_good_leaves_a_run_that_goes_on() {
 
 #[test]
 fn a_recipes_rewards_judge_sound_files() {
-    let script =
-        r#"while read -r line; do id=${line#*\\\"id\\\":}; echo \"{\\\"id\\\": ${id%%,*}, \\\"score\\\": 5}\"; done"#;
-    let process = format!("process = {{ command = [\"sh\", \"-c\", \"{script}\"] }}");
+    let process = r#"process = { command = ["sh", "five.sh"] }"#;
     let mine = format!("{{ name = \"mine\", weight = 2.0, range = [0.0, 10.0], {process} }}");
     let place = Workplace::new(&format!("{{ name = \"text_adherence\", weight = 1.0 }}, {mine}"));
+    fs::write(place.path("recipes/five.sh"), FIVE).unwrap();
     place.sound("a.wav", 3.0);
     place.sound("b.wav", 0.1);
     let judge = ["judge", "recipes/own.toml", "--audio", "a.wav", "b.wav", "--caption", "a calm flute"];

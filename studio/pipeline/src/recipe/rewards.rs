@@ -125,6 +125,10 @@ impl RewardConfig {
         if known.contains(&self.name.as_str()) {
             return Err(Error::config(field("name"), "none of the built-in rewards' names", &self.name));
         }
+        if let Some(path) = &self.bundle {
+            let expected = "left out of a reward with `process`, `http` or `onnx`, which has no use for it";
+            return Err(Error::config(field("bundle"), expected, path.display()));
+        }
         let judged = match (&self.process, &self.http, &self.onnx) {
             (Some(process), None, None) => process.validate(),
             (None, Some(http), None) => http.validate(),
@@ -189,6 +193,7 @@ mod tests {
         let error = parsed(&format!("{truth}0.1\n")).validate("rewards[0]", &known).unwrap_err().to_string();
         assert!(error.contains("rewards[0].weight") && error.contains("never learned from"), "{error}");
         check("name = \"mine\"\nweight = 1.0\n", "have `process`, `http` or `onnx`");
+        check(&(own("mine") + "bundle = \"embedded\"\n"), "`rewards[0].bundle` must be left out");
         check(&(own("mine") + "http = { url = \"http://localhost:1\" }\n"), "exactly one of");
     }
 
