@@ -106,8 +106,8 @@ pub fn align(
         match chosen_step {
             Some(step) => policy = policy_of_checkpoint(&dir.checkpoints().load(step)?.files, policy)?,
             None => warnings.push(format!(
-                "stage `{}`: no checkpoint within the guards' limits was better than the start by the rewards that are \
-                 watched; the stage's result is its start",
+                "stage `{}`: no checkpoint within the guards' limits, with the watched rewards in place, had a higher \
+                 reward than the start; the stage's result is its start",
                 config.name
             )),
         }

@@ -352,8 +352,8 @@ impl Training for Stage<'_> {
     }
 
     /// On held-out captions, with the same random numbers each time: see [`Measurement::metrics`] and
-    /// [`watch`](super::watch). With watchers, `guarded` is their gain where the guards' limits hold, and absent elsewhere:
-    /// what [`Choose::Guarded`](crate::recipe::Choose) chooses by.
+    /// [`watch`](super::watch). With watchers, `guarded` is the gain of the reward where the guards' limits and the watchers
+    /// hold, and absent elsewhere: what [`Choose::Guarded`](crate::recipe::Choose) chooses by.
     fn evaluate(&mut self, step: u64) -> Result<Metrics> {
         let measured = self.measure(&self.evaluation_captions())?;
         self.write_samples(step, &measured)?;
@@ -361,7 +361,8 @@ impl Training for Stage<'_> {
         let watched = self.progress.watch.observe(step, &measured.verdicts);
         self.warnings.extend(watched.parted);
         metrics.0.extend(watched.metrics.0);
-        if let Some(gain) = metrics.get("gain_watchers").filter(|_| self.within_limits(&metrics)) {
+        let holds = watched.watchers_hold && self.within_limits(&metrics);
+        if let Some(gain) = metrics.get("gain_proxy").filter(|_| holds) {
             metrics.push("guarded", gain);
         }
         Ok(metrics)

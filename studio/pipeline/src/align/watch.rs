@@ -67,6 +67,8 @@ pub struct Watch {
 pub struct Watched {
     /// `gain_proxy`, and with watchers `gain_watchers`.
     pub metrics: Metrics,
+    /// Whether there are watchers and none of their mean is lost beyond noise.
+    pub watchers_hold: bool,
     /// That the proxy and the watchers have parted.
     pub parted: Option<String>,
 }
@@ -90,12 +92,14 @@ impl Watch {
         }
         let gain = gains.iter().sum::<f64>() / gains.len() as f64;
         watched.metrics.push("gain_watchers", gain);
+        watched.watchers_hold = true;
         match self.best.filter(|best| best.watchers >= gain) {
             None => self.best = Some(Best { step, watchers: gain, proxy }),
             Some(best) => {
                 let clips = verdicts.total.iter().filter(|score| score.value().is_some()).count();
                 let noise = 2.0 * (2.0 / clips.max(1) as f64).sqrt();
-                if best.watchers - gain > noise && proxy >= best.proxy {
+                watched.watchers_hold = best.watchers - gain <= noise;
+                if !watched.watchers_hold && proxy >= best.proxy {
                     watched.parted = Some(format!(
                         "the reward and its watchers have parted: since step {} the reward has gone from {:+.2} to \
                          {proxy:+.2} standard deviations, the watchers from {:+.2} to {gain:+.2} (step {step})",
@@ -156,6 +160,8 @@ mod tests {
         ] {
             let watched = watch.observe(step, &verdicts(proxy, watcher));
             assert_eq!(watched.parted.is_some(), parted, "step {step}");
+            // At step 4 the watchers have not come back, though the reward is below what it was with them at their best.
+            assert_eq!(watched.watchers_hold, !parted && step != 4, "step {step}");
         }
         let text = watch.observe(7, &verdicts(3.0, -2.0)).parted.unwrap();
         assert!(text.contains("since step 5") && text.contains("(step 7)"), "{text}");

@@ -34,8 +34,8 @@ pub enum Choose {
     Last,
     /// The one whose evaluation was best by `metric`.
     Best,
-    /// The one whose evaluation was best by the rewards of weight 0, which are watched and not learned from, among those
-    /// within the guards' limits: see [`watch`](crate::align::watch).
+    /// The one whose reward was highest, among evaluations within the guards' limits at which the rewards of weight 0, which
+    /// are watched and not learned from, were not below their best beyond noise: see [`watch`](crate::align::watch).
     Guarded,
 }
 
