@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tract_onnx::prelude::*;
+use tract_onnx::{prelude::*, tract_hir::infer::Factoid as _};
 
 /// Plans that are kept: clips of one run have one length, their windows one or two more.
 const PLANS_MAX: usize = 4;
@@ -91,7 +91,7 @@ impl Network {
         guarded(|| {
             let input = Tensor::from_shape(&full, values)?;
             let output = plan.run(tvec!(input.into()))?;
-            let first = output.first().ok_or_else(|| format_err!("no output"))?;
+            let first = output.first().ok_or_else(|| TractError::msg("no output"))?;
             let numbers = first.cast_to::<f32>()?;
             Ok(numbers.to_plain_array_view::<f32>()?.iter().copied().collect())
         })
@@ -106,9 +106,19 @@ impl Network {
         let declared = guarded(|| Ok(self.model.input_fact(0)?.clone()))?;
         let plan = guarded(|| {
             let given = InferenceFact::dt_shape(f32::datum_type(), shape);
-            // Says so where the file asks for another length.
-            let fact = declared.unify(&given).map_err(|_| format_err!("the file declares {declared:?}"))?;
-            let model = self.model.clone().with_input_fact(0, fact)?;
+            // Says so where the file asks for another length; a length with a name in the file may be any.
+            let fits = |declared: &InferenceFact| {
+                declared.datum_type.unify(&given.datum_type).is_ok()
+                    && declared.shape.rank().concretize().is_none_or(|rank| usize::try_from(rank) == Ok(shape.len()))
+                    && declared.shape.dims().zip(shape).all(|(declared, got)| {
+                        let length = declared.concretize().and_then(|length| length.to_i64().ok());
+                        length.is_none_or(|length| usize::try_from(length) == Ok(*got))
+                    })
+            };
+            if !fits(&declared) {
+                return Err(TractError::msg(format!("the file declares {declared:?}")));
+            }
+            let model = self.model.clone().with_input_fact(0, given)?;
             model.into_optimized()?.into_runnable()
         })?;
         if plans.len() == PLANS_MAX {
