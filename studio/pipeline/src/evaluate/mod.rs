@@ -5,8 +5,8 @@
 //! - who rates: [`rater`] (the contract and panels), [`panel`] (simulated populations), [`form`] (clips under blinded
 //!   names for people), [`ratings_file`] (filled forms, preference sets); people and programs stay apart in [`ratings`]
 //! - [`run`]: plays, lets everybody rate and judge, compares; [`listen`] is what happens to a clip
-//! - what comes out: [`panel_report`] (wins, intervals, tests; no model, no sound), [`leaderboard`], [`measures`]
-//!   (rewards as measures), [`distribution`] (embeddings against a [`reference`]), [`signal`] (silence, clipping)
+//! - what comes out: [`mod@panel_report`] (wins, intervals, tests; no model, no sound), [`leaderboard`], [`measures`]
+//!   (rewards as measures), [`distribution`] (embeddings against a [`mod@reference`]), [`signal`] (silence, clipping)
 //! - [`report`]: `evaluation.json`, which `spec/evaluation.md` describes; [`table`]: the same for a terminal
 
 pub mod distribution;
