@@ -64,6 +64,12 @@ pub trait Policy {
         Ok(self.head(self.hidden(prompt, frames)?))
     }
 
+    /// The order in which the actions of `frames` frames are chosen, as places `frame * slots + slot`: each once.
+    /// Frame after frame by default; a delay pattern has another one. The decoder walks the same order.
+    fn order(&self, frames: usize) -> Vec<usize> {
+        (0..frames * self.layout().slots_per_frame()).collect()
+    }
+
     /// Incremental decoding of up to `frames_max` frames, with everything allocated at once.
     ///
     /// # Errors
@@ -71,7 +77,7 @@ pub trait Policy {
     fn decoder(&self, prompt: &Self::Prompt, frames_max: usize) -> Result<Box<dyn Decoder>>;
 }
 
-/// Walks the actions of a batch of clips in generation order: slot after slot, frame after frame.
+/// Walks the actions of a batch of clips in [generation order](Policy::order).
 pub trait Decoder {
     /// Logits of the next action, clip after clip: `[clips, codebook]` as rows. Calling it twice without
     /// [`accept`](Self::accept) gives the same numbers.

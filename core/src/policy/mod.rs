@@ -25,7 +25,7 @@ pub use config::{HierarchicalPolicyConfig, StackConfig};
 pub use contract::{Decoder, PADDED, Policy, Prompt};
 pub use decoder::TensorDecoder;
 pub use hierarchical::HierarchicalPolicy;
-pub use packed::PackedDecoder;
+pub use packed::{Matrix as PackedMatrix, PackedDecoder};
 pub use preference_model::PreferenceModel;
 pub use prompt::ConditionPrompt;
 pub use tokens::{frames_from_tokens, tokens_from_frames};

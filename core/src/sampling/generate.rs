@@ -1,6 +1,6 @@
 //! Generation: [`generate`].
 
-use alloc::{format, vec::Vec};
+use alloc::{format, vec, vec::Vec};
 
 use super::{SamplingConfig, Shaped};
 use crate::{
@@ -50,15 +50,16 @@ impl GenerationRequest {
 pub struct Sample {
     /// The tokens.
     pub tokens: Tokens,
-    /// Log-probability of each action under the distribution that was sampled, in generation order.
+    /// Log-probability of each action under the distribution that was sampled, at the places of `tokens`.
     pub log_probabilities: Vec<f32>,
-    /// Entropy in nats of that distribution at each action, in generation order.
+    /// Entropy in nats of that distribution at each action, at the places of `tokens`.
     pub entropies: Vec<f32>,
 }
 
 /// Samples one clip for each prompt. `progress` is told the number of finished frames after each.
 ///
-/// The draw of clip `c` at action `t` is `Key::new(seed, Purpose::Sampling).step(step).clip(c).uniform(t)`.
+/// The draw of clip `c` at action `t` (its place in the clip, whatever the order of generation) is
+/// `Key::new(seed, Purpose::Sampling).step(step).clip(c).uniform(t)`.
 ///
 /// # Errors
 /// [`Error::Config`] for bad settings or guidance without a null condition; [`Error::Shape`] when request and prompt
@@ -96,16 +97,14 @@ pub fn generate<P: Policy>(
     };
 
     let actions = request.frames * slots;
-    let blank = |_| Drawn {
-        ids: Vec::with_capacity(actions),
-        log_probabilities: Vec::with_capacity(actions),
-        entropies: Vec::with_capacity(actions),
-    };
+    let order = policy.order(request.frames);
+    let blank =
+        |_| Drawn { ids: vec![0; actions], log_probabilities: vec![0.0; actions], entropies: vec![0.0; actions] };
     let mut drawn: Vec<Drawn> = (0..clips).map(blank).collect();
     let key = Key::new(request.seed, Purpose::Sampling).step(request.step);
     let mut shaped = Shaped::default();
     let mut tokens = Vec::with_capacity(clips);
-    for action in 0..actions {
+    for (done, action) in order.iter().copied().enumerate() {
         let slot = policy.layout().slots[action % slots].codebook;
         let logits = decoder.logits()?;
         let null_logits = match &mut null {
@@ -126,15 +125,15 @@ pub fn generate<P: Policy>(
             let null_row = null_logits.and_then(|null| null.get(row.clone()));
             shaped.shape(&request.sampling, &logits[row], null_row).map_err(|error| locate(error, clip, action))?;
             let id = shaped.draw(key.clip(request.clips[clip]).uniform(action as u64));
-            drawn.push(&shaped, id);
+            drawn.put(action, &shaped, id)?;
             tokens.push(id as u32);
         }
         decoder.accept(&tokens)?;
         if let Some(null) = &mut null {
             null.accept(&tokens)?;
         }
-        if (action + 1) % slots == 0 {
-            progress((action + 1) / slots);
+        if (done + 1) % slots == 0 {
+            progress((done + 1) / slots);
         }
     }
     drawn.into_iter().map(|drawn| drawn.finish(slots)).collect()
@@ -148,10 +147,19 @@ struct Drawn {
 }
 
 impl Drawn {
-    fn push(&mut self, shaped: &Shaped, id: usize) {
-        self.ids.push(id as u32);
-        self.log_probabilities.push(shaped.log_probability(id) as f32);
-        self.entropies.push(shaped.entropy() as f32);
+    fn put(&mut self, action: usize, shaped: &Shaped, id: usize) -> Result<()> {
+        let place = (self.ids.get_mut(action), self.log_probabilities.get_mut(action), self.entropies.get_mut(action));
+        let (Some(token), Some(log_probability), Some(entropy)) = place else {
+            return Err(Error::Shape {
+                what: "a policy's order",
+                expected: format!("places below {}", self.ids.len()),
+                got: format!("{action}"),
+            });
+        };
+        *token = id as u32;
+        *log_probability = shaped.log_probability(id) as f32;
+        *entropy = shaped.entropy() as f32;
+        Ok(())
     }
 
     fn finish(self, slots: usize) -> Result<Sample> {

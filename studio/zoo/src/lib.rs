@@ -25,6 +25,7 @@ pub mod musicgen;
 pub mod named;
 pub mod nn;
 pub mod t5;
+mod text;
 
 pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};

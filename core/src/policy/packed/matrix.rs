@@ -7,7 +7,7 @@ const TILE: usize = 16;
 
 /// `[rows, columns]` as tiles of [`TILE`] columns, row after row inside a tile.
 #[derive(Debug, Clone)]
-pub(super) struct Matrix {
+pub struct Matrix {
     tiles: Vec<f32>,
     rows: usize,
     columns: usize,
@@ -15,7 +15,8 @@ pub(super) struct Matrix {
 
 impl Matrix {
     /// Packs row-major values, row `i` times `gain[i]`. Columns are those of several matrices side by side.
-    pub(super) fn new(parts: &[&[f32]], gain: &[f32]) -> Self {
+    #[must_use]
+    pub fn new(parts: &[&[f32]], gain: &[f32]) -> Self {
         let rows = gain.len();
         let widths: Vec<usize> = parts.iter().map(|part| part.len().checked_div(rows).unwrap_or(0)).collect();
         let columns = widths.iter().sum();
@@ -34,17 +35,19 @@ impl Matrix {
         Self { tiles, rows, columns }
     }
 
-    pub(super) fn columns(&self) -> usize {
+    /// Number of columns.
+    #[must_use]
+    pub fn columns(&self) -> usize {
         self.columns
     }
 
     /// `out = x W`, row by row of `x: [clips, rows]`, into `out: [clips, columns]`.
-    pub(super) fn product(&self, x: &[f32], out: &mut [f32]) {
+    pub fn product(&self, x: &[f32], out: &mut [f32]) {
         self.run(x, out, |out, sum| *out = sum);
     }
 
     /// `out += x W`.
-    pub(super) fn add_product(&self, x: &[f32], out: &mut [f32]) {
+    pub fn add_product(&self, x: &[f32], out: &mut [f32]) {
         self.run(x, out, |out, sum| *out += sum);
     }
 

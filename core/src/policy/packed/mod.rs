@@ -13,3 +13,4 @@ mod matrix;
 mod stack;
 
 pub use decoder::PackedDecoder;
+pub use matrix::Matrix;

@@ -1,27 +1,27 @@
-//! MusicGen.
+//! MusicGen (Copet et al., "Simple and controllable music generation", NeurIPS 2023): a decoder over K codebooks under a
+//! delay pattern, with cross-attention to a text encoder, and a codec.
+//!
+//! [`MusicGenPolicy`] is the decoder as a [`Policy`](musicrl_core::policy::Policy): frames of K slots, whose generation
+//! order follows the delays. [`MusicGen`] is the whole checkpoint.
 
-use burn::tensor::Device;
+mod block;
+mod config;
+mod decoder;
+mod model;
+mod packed;
+mod pattern;
+mod policy;
+mod positions;
+mod prompt;
+mod run;
+mod sound;
+mod steps;
 
-use crate::{Checkpoint, NamedTensors, Result};
-
-/// The model.
-#[derive(Debug)]
-pub struct MusicGen {}
-
-impl MusicGen {
-    /// Takes its tensors from `checkpoint`.
-    ///
-    /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor), [`Error::Config`](crate::Error::Config).
-    pub fn load(_checkpoint: &Checkpoint, _device: &Device) -> Result<Self> {
-        Ok(Self {})
-    }
-
-    /// Computes every output whose inputs are there.
-    ///
-    /// # Errors
-    /// [`Error::Input`](crate::Error::Input).
-    pub fn run(&self, _inputs: &NamedTensors) -> Result<NamedTensors> {
-        Ok(NamedTensors::new())
-    }
-}
+pub use block::Block;
+pub use config::{Config, DecoderConfig};
+pub use decoder::MusicGenDecoder;
+pub use model::MusicGen;
+pub use packed::PackedMusicGen;
+pub use policy::MusicGenPolicy;
+pub use prompt::TextPrompt;
+pub use steps::{Grid, greedy};

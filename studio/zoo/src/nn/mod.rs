@@ -1,7 +1,13 @@
 //! Layers that several architectures share, loaded from a checkpoint.
 
+mod activation;
+mod attention;
 mod linear;
 mod norm;
+mod packed;
 
-pub use linear::Linear;
+pub use activation::Activation;
+pub use attention::{HIDDEN, attend, split_heads};
+pub use linear::{Adapter, Linear, transposed};
 pub use norm::LayerNorm;
+pub use packed::Packed;

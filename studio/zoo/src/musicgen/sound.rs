@@ -1,0 +1,63 @@
+//! Between codes and sound.
+
+use burn::tensor::Tensor;
+
+use super::MusicGen;
+use crate::Result;
+
+impl MusicGen {
+    /// The sound of codes. Stereo policies hold the codebooks of left and right by turns; each channel is decoded alone.
+    ///
+    /// # Shapes
+    /// - codes: `[clips, codebooks, frames]`
+    /// - output: `[clips, channels, samples]`
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) for codes that the codec does not have.
+    pub fn audio_of(&self, codes: &[u32], dims: [usize; 3]) -> Result<Tensor<3>> {
+        let channels = self.policy.decoder.config().audio_channels.max(1);
+        let [clips, codebooks, frames] = dims;
+        let mut sounds = Vec::with_capacity(channels);
+        for channel in 0..channels {
+            let rows =
+                codes.chunks_exact(frames.max(1)).enumerate().filter(|(row, _)| row % codebooks % channels == channel);
+            let own: Vec<u32> = rows.flat_map(|(_, row)| row).copied().collect();
+            sounds.push(self.codec.decode(&own, [clips, codebooks / channels, frames])?);
+        }
+        Ok(Tensor::cat(sounds, 1))
+    }
+
+    /// The codes of a sound, with their shape `[clips, codebooks, frames]`.
+    ///
+    /// # Shapes
+    /// - wave: `[clips, channels, samples]`
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) for another number of channels, or a sound too short or long.
+    pub fn codes_of(&self, wave: &[f32], dims: [usize; 3]) -> Result<([usize; 3], Vec<u32>)> {
+        let [clips, channels, samples] = dims;
+        let policy_channels = self.policy.decoder.config().audio_channels.max(1);
+        if channels != policy_channels {
+            return Err(crate::Error::input("a sound", format!("{policy_channels} channels"), channels));
+        }
+        let quantisers = self.policy.decoder.config().num_codebooks / policy_channels;
+        let mut all: Vec<Vec<u32>> = Vec::new();
+        let mut frames = 0;
+        for channel in 0..channels {
+            let rows = wave.chunks_exact(samples.max(1)).enumerate().filter(|(row, _)| row % channels == channel);
+            let own: Vec<f32> = rows.flat_map(|(_, row)| row).copied().collect();
+            let ([_, _, time], codes) = self.codec.encode(&own, [clips, 1, samples], quantisers)?;
+            frames = time;
+            all.push(codes);
+        }
+        let mut codes = Vec::with_capacity(clips * quantisers * channels * frames);
+        for clip in 0..clips {
+            for level in 0..quantisers {
+                for own in &all {
+                    codes.extend_from_slice(&own[(clip * quantisers + level) * frames..][..frames]);
+                }
+            }
+        }
+        Ok(([clips, quantisers * channels, frames], codes))
+    }
+}
