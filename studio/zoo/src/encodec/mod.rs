@@ -1,45 +1,31 @@
-//! Encodec.
+//! EnCodec, a neural codec of 24, 32 or 48 kHz (Defossez et al., "High fidelity neural audio compression", 2022).
+//!
+//! A convolutional encoder turns sound into latents, one vector a frame; a residual vector quantiser turns each vector
+//! into one code a level; the way back sums the codebook entries and runs a mirrored decoder.
+//!
+//! | file | what |
+//! |---|---|
+//! | `config` | [`Config`]: the settings of `config.json`, checked |
+//! | `conv` | convolutions with the reference's padding and trimming |
+//! | `lstm` | the recurrent layers between convolutions and latents |
+//! | `seanet` | encoder and decoder |
+//! | `quantiser` | residual vector quantisation |
+//! | `chunks` | sound in overlapping chunks, as the 48 kHz model takes it: [`Chunks`] |
+//! | `model`, `run` | [`Encodec`], and its outputs by name |
+//!
+//! The 24 kHz model is causal and mono; the 32 kHz model (MusicGen's) is neither causal nor has it shortcut
+//! convolutions; the 48 kHz model is stereo, normalises each chunk's loudness, and has group normalisation in place of
+//! weight normalisation.
 
-use burn::tensor::{Device, Tensor};
-use serde::Deserialize;
+mod chunks;
+mod config;
+mod conv;
+mod lstm;
+mod model;
+mod quantiser;
+mod run;
+mod seanet;
 
-use crate::{NamedTensors, Result, checkpoint::Weights};
-
-/// Settings of `config.json`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Config {}
-
-/// The model.
-#[derive(Debug)]
-pub struct Encodec {}
-
-impl Encodec {
-    /// Takes its tensors from `weights`.
-    ///
-    /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor), [`Error::Config`](crate::Error::Config).
-    pub fn load(_config: Config, weights: &Weights<'_>, _device: &Device) -> Result<Self> {
-        let p = weights.name("");
-        weights.checkpoint().pass_over(|n| n.starts_with(&p));
-        Ok(Self {})
-    }
-    /// x
-    pub fn frame_rate_hz(&self) -> f64 {
-        50.0
-    }
-    /// x
-    pub fn decode(&self, _codes: &[u32], _dims: [usize; 3]) -> Result<Tensor<3>> {
-        Ok(Tensor::zeros([1, 1, 1], &Device::flex()))
-    }
-    /// x
-    pub fn encode(&self, _wave: &[f32], _dims: [usize; 3], _quantisers: usize) -> Result<([usize; 3], Vec<u32>)> {
-        Ok(([0, 0, 0], vec![]))
-    }
-    /// Computes every output whose inputs are there.
-    ///
-    /// # Errors
-    /// [`Error::Input`](crate::Error::Input).
-    pub fn run(&self, _inputs: &NamedTensors) -> Result<NamedTensors> {
-        Ok(NamedTensors::new())
-    }
-}
+pub use chunks::Chunks;
+pub use config::{Config, NormType, PadMode};
+pub use model::Encodec;
