@@ -83,6 +83,12 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<musicrl_zoo::Error> for Failure {
+    fn from(error: musicrl_zoo::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
 impl From<musicrl_core::Error> for Failure {
     fn from(error: musicrl_core::Error) -> Self {
         Error::from(error).into()

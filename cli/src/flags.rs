@@ -59,6 +59,13 @@ pub enum Command {
     Report(commands::report::Flags),
     /// Measure this machine's backends on the work of training, or a bundle's models on held-out clips
     Bench(commands::bench::Flags),
+    /// Look at a published checkpoint: what it is, whether every tensor is as it must be, what it needs
+    Import(commands::import::Flags),
+    /// Give an aligned checkpoint back in the layout of the library that it came from
+    Export(commands::export::Flags),
+    /// Published architectures, held against other implementations
+    #[command(subcommand)]
+    Zoo(commands::zoo::Command),
     /// What this program and this machine have: backends, cores, memory
     Doctor,
 }

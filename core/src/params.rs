@@ -62,23 +62,51 @@ pub enum Storage {
     F16,
 }
 
-/// All float parameters of a module, in visiting order.
+/// Which parameters a [`ParamTable`] holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    All,
+    Trainable,
+}
+
+/// The float parameters of a module, in visiting order: all of them, or those that learn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParamTable {
     entries: Vec<Entry>,
     values: Vec<f32>,
+    scope: Scope,
 }
 
 impl ParamTable {
     /// Copies the parameters of `module`.
     #[must_use]
     pub fn collect<M: Module>(module: &M) -> Self {
-        let mut visitor = Collect { path: Vec::new(), table: Self { entries: Vec::new(), values: Vec::new() } };
+        Self::collect_scope(module, Scope::All)
+    }
+
+    /// Copies the parameters of `module` that may learn and leaves the others where they are: for a large model of
+    /// which a few adapters learn.
+    #[must_use]
+    pub fn collect_trainable<M: Module>(module: &M) -> Self {
+        Self::collect_scope(module, Scope::Trainable)
+    }
+
+    fn collect_scope<M: Module>(module: &M, scope: Scope) -> Self {
+        let mut visitor = Collect { path: Vec::new(), table: Self { entries: Vec::new(), values: Vec::new(), scope } };
         module.visit(&mut visitor);
         visitor.table
     }
 
-    /// Puts the values into `module`, whose names and shapes must be the same.
+    /// The gradients of the table's parameters in `module`, in the table's order; zero where a parameter had none.
+    #[must_use]
+    pub fn gradients<M: Module>(&self, module: &M, grads: &Gradients) -> Vec<f32> {
+        let mut visitor = CollectGradients { grads, values: Vec::with_capacity(self.values.len()), scope: self.scope };
+        module.visit(&mut visitor);
+        visitor.values
+    }
+
+    /// Puts the values into `module`, whose names and shapes must be the same. A table of the parameters that learn
+    /// leaves those of `module` that do not as they are.
     ///
     /// # Errors
     /// [`Error::Weights`] naming the first parameter that differs in name or shape.
@@ -127,7 +155,7 @@ impl ParamTable {
                 got: format!("[{}]", values.len()),
             });
         }
-        Ok(Self { entries: self.entries.clone(), values })
+        Ok(Self { entries: self.entries.clone(), values, scope: self.scope })
     }
 
     /// One parameter by name.
@@ -208,7 +236,7 @@ impl ParamTable {
             }
             values[entry.range()].copy_from_slice(&decoded);
         }
-        Ok(Self { entries: self.entries.clone(), values })
+        Ok(Self { entries: self.entries.clone(), values, scope: self.scope })
     }
 }
 
@@ -229,7 +257,7 @@ fn decode_floats(dtype: Dtype, data: &[u8]) -> Option<Vec<f32>> {
 /// The gradients of `module`'s parameters as one flat vector in [`ParamTable`] order; zero where a parameter had none.
 #[must_use]
 pub fn gradients<M: Module>(module: &M, grads: &Gradients) -> Vec<f32> {
-    let mut visitor = CollectGradients { grads, values: Vec::new() };
+    let mut visitor = CollectGradients { grads, values: Vec::new(), scope: Scope::All };
     module.visit(&mut visitor);
     visitor.values
 }
@@ -251,15 +279,21 @@ pub fn freeze_except<M: Module>(module: M, prefixes: &[String]) -> M {
     if prefixes.is_empty() {
         return module;
     }
-    module.map(&mut FreezeExcept { path: Vec::new(), prefixes })
+    freeze_unless(module, &|name| prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())))
 }
 
-struct FreezeExcept<'a> {
+/// Freezes every parameter for whose name `learns` is false.
+#[must_use]
+pub fn freeze_unless<M: Module>(module: M, learns: &dyn Fn(&str) -> bool) -> M {
+    module.map(&mut FreezeUnless { path: Vec::new(), learns })
+}
+
+struct FreezeUnless<'a> {
     path: Vec<String>,
-    prefixes: &'a [String],
+    learns: &'a dyn Fn(&str) -> bool,
 }
 
-impl ModuleMapper for FreezeExcept<'_> {
+impl ModuleMapper for FreezeUnless<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_string());
     }
@@ -269,11 +303,7 @@ impl ModuleMapper for FreezeExcept<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.join(".");
-        if self.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
-            return param;
-        }
-        param.set_require_grad(false)
+        if (self.learns)(&self.path.join(".")) { param } else { param.set_require_grad(false) }
     }
 }
 
@@ -298,6 +328,9 @@ impl ModuleVisitor for Collect {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
+        if self.table.scope == Scope::Trainable && !tensor.is_require_grad() {
+            return;
+        }
         self.table.entries.push(Entry {
             name: self.path.join("."),
             shape: tensor.dims().to_vec(),
@@ -325,7 +358,7 @@ impl ModuleMapper for Apply<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if self.error.is_some() {
+        if self.error.is_some() || (self.table.scope == Scope::Trainable && !param.val().is_require_grad()) {
             return param;
         }
         let name = self.path.join(".");
@@ -360,11 +393,15 @@ fn set_values<const D: usize>(param: Param<Tensor<D>>, values: Vec<f32>) -> Para
 struct CollectGradients<'a> {
     grads: &'a Gradients,
     values: Vec<f32>,
+    scope: Scope,
 }
 
 impl ModuleVisitor for CollectGradients<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
+        if self.scope == Scope::Trainable && !tensor.is_require_grad() {
+            return;
+        }
         match tensor.grad(self.grads) {
             Some(grad) => self.values.extend(read(grad)),
             None => self.values.extend(core::iter::repeat_n(0.0, tensor.shape().num_elements())),

@@ -5,12 +5,20 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use musicrl_core::policy::HierarchicalPolicyConfig;
 use musicrl_pipeline::{
-    align::{judges, run::AlignContext},
+    align::{
+        judges,
+        run::{AlignContext, StageOutcome},
+    },
     bundle::{Bundle, part},
     estimate,
+    imported::{
+        self, ImportedBase, is_imported,
+        run::{CLIP_SECONDS, align_imported},
+    },
     recipe::{AlignRecipe, EMBEDDED},
     run::{End, Versions},
 };
+use musicrl_zoo::Checkpoint;
 use serde_json::json;
 
 use super::{Context, drive};
@@ -30,22 +38,36 @@ pub struct Flags {
 pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let mut recipe = AlignRecipe::load(&flags.recipe, &judges::REWARDS)?;
     recipe.seed = context.seed.unwrap_or(recipe.seed);
-    let base = open_base(&recipe.base.path)?;
-    check_memory(&recipe, &base)?;
     let name = flags.recipe.file_stem().unwrap_or_default();
     let out = flags.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
     let align_context = align_context(context, recipe.seed, out.clone())?;
-    let mut bar = Bar::new("align");
-    let outcome = musicrl_pipeline::align::run::align(&recipe, &base, &align_context, &mut bar)?;
-    drop(bar);
-    let stopped = outcome.stages.iter().find(|stage| stage.outcome.end == End::Interrupted);
+    let path = &recipe.base.path;
+    let (stages, bundle) = if is_imported(path) {
+        check_imported_memory(&recipe)?;
+        let base = ImportedBase::open(path, &align_context.device)?;
+        let mut bar = Bar::new("align");
+        let outcome = align_imported(&recipe, &base, &align_context, &mut bar)?;
+        (outcome.stages, outcome.bundle)
+    } else {
+        let base = open_base(path)?;
+        check_memory(&recipe, &base)?;
+        let mut bar = Bar::new("align");
+        let outcome = musicrl_pipeline::align::run::align(&recipe, &base, &align_context, &mut bar)?;
+        (outcome.stages, outcome.bundle)
+    };
+    report(&out, stages, bundle, is_imported(path))
+}
+
+/// What came of it.
+fn report(out: &Path, outcomes: Vec<StageOutcome>, bundle: Option<PathBuf>, imported: bool) -> Result<Report, Failure> {
+    let stopped = outcomes.iter().find(|stage| stage.outcome.end == End::Interrupted);
     if let Some(stage) = stopped {
         let message = format!("stopped in stage `{}` after step {}", stage.name, stage.outcome.step);
         return Err(Failure::failed(message).hint(format!("resume with: {}", drive::this_command())));
     }
     let mut report = Report::new().fact("run", "run", out.display().to_string());
     let mut stages = Vec::new();
-    for stage in &outcome.stages {
+    for stage in &outcomes {
         report = report.line(format!("stage `{}`: checkpoint of step {}", stage.name, stage.chosen_step));
         for (name, value) in &stage.outcome.evaluation.0 {
             report = report.line(format!("  {name:<32}{value:.4}"));
@@ -62,11 +84,25 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
             "warnings": stage.warnings,
         }));
     }
-    let bundle = outcome.bundle.unwrap_or_default();
-    Ok(report
-        .value("stages", stages)
-        .fact("bundle", "aligned bundle", bundle.display().to_string())
-        .next(format!("musicrl generate --bundle {} \"a calm piano piece\"", words::shell(&bundle))))
+    let bundle = bundle.unwrap_or_default();
+    let next = if imported {
+        format!("musicrl export {} --to aligned", words::shell(out))
+    } else {
+        format!("musicrl generate --bundle {} \"a calm piano piece\"", words::shell(&bundle))
+    };
+    Ok(report.value("stages", stages).fact("bundle", "aligned bundle", bundle.display().to_string()).next(next))
+}
+
+/// Refuses stages on an imported checkpoint that cannot fit into memory, before it is loaded.
+fn check_imported_memory(recipe: &AlignRecipe) -> Result<(), Failure> {
+    // An aligned one names the checkpoint that it came from.
+    let source = ImportedBase::source_of(&recipe.base.path)?;
+    let checkpoint = Checkpoint::open(&source)?;
+    for stage in &recipe.stage {
+        let choice = imported::estimate::Choice::of(stage, CLIP_SECONDS);
+        drive::check_memory(&imported::estimate::memory(&checkpoint, &choice)?)?;
+    }
+    Ok(())
 }
 
 /// Refuses stages that cannot fit into memory.

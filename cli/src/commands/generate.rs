@@ -7,6 +7,7 @@ use musicrl_core::sampling::SamplingConfig;
 use musicrl_pipeline::{
     align::judges::REWARDS,
     generate::{BestOfSettings, Format, GenerateSettings, generate},
+    imported::{ImportedBase, is_imported, run::generate_imported},
     recipe::RewardConfig,
 };
 
@@ -30,7 +31,7 @@ pub struct Flags {
     /// A text file with one caption a line, after those of the command line
     #[arg(long)]
     captions_file: Option<PathBuf>,
-    /// Bundle folder [default: the base inside the program]
+    /// Folder of a bundle, of an imported checkpoint, or of one that was aligned [default: the base inside the program]
     #[arg(long, default_value = "embedded", hide_default_value = true)]
     bundle: PathBuf,
     /// Folder for the clips and their list
@@ -85,7 +86,6 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     if captions.is_empty() {
         return Err(Failure::usage("no caption").hint("musicrl generate \"a calm piano piece\""));
     }
-    let bundle = open_base(&flags.bundle)?;
     let settings = GenerateSettings {
         captions,
         clips_per_caption: flags.count,
@@ -105,10 +105,14 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
             FormatFlag::Opus => Format::Opus,
         },
     };
+    let device = context.backend.device()?;
     let mut bar = Bar::new("generate");
-    let written = generate(&bundle, &settings, &context.backend.device()?, &mut |done, total| {
-        bar.count(done as u64, total as u64)
-    })?;
+    let mut progress = |done: usize, total: usize| bar.count(done as u64, total as u64);
+    let written = if is_imported(&flags.bundle) {
+        generate_imported(&ImportedBase::open(&flags.bundle, &device)?, &settings, &device, &mut progress)?
+    } else {
+        generate(&open_base(&flags.bundle)?, &settings, &device, &mut progress)?
+    };
     drop(bar);
     let mut report = Report::new();
     for clip in &written {

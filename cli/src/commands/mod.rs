@@ -7,11 +7,14 @@ pub mod demo;
 pub mod doctor;
 pub mod drive;
 pub mod evaluate;
+pub mod export;
 pub mod generate;
+pub mod import;
 pub mod judge;
 pub mod preferences;
 pub mod report;
 pub mod train;
+pub mod zoo;
 
 use std::{
     cell::OnceCell,
@@ -78,6 +81,9 @@ pub fn run(context: &Context, command: Command) -> Result<Report, Failure> {
         Command::Report(flags) => report::run(context, &flags),
         Command::Train(command) => train::run(context, &command),
         Command::Bench(flags) => bench::run(context, &flags),
+        Command::Import(flags) => import::run(context, &flags),
+        Command::Export(flags) => export::run(context, &flags),
+        Command::Zoo(command) => zoo::run(context, command),
         Command::Doctor => doctor::run(context),
     }
 }

@@ -1,6 +1,6 @@
 //! What a policy is: [`Policy`], its [`Prompt`] and its [`Decoder`].
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 use burn::tensor::{Int, Tensor};
 
 use crate::{Result, tokens::TokenLayout};
@@ -75,6 +75,14 @@ pub trait Policy {
     /// # Errors
     /// [`Error`](crate::Error) when the prompt does not fit the policy.
     fn decoder(&self, prompt: &Self::Prompt, frames_max: usize) -> Result<Box<dyn Decoder>>;
+
+    /// Decoders of several prompts, for policies that can share work between them; guidance has two.
+    ///
+    /// # Errors
+    /// As [`decoder`](Self::decoder).
+    fn decoders(&self, prompts: &[&Self::Prompt], frames_max: usize) -> Result<Vec<Box<dyn Decoder>>> {
+        prompts.iter().map(|prompt| self.decoder(prompt, frames_max)).collect()
+    }
 }
 
 /// Walks the actions of a batch of clips in [generation order](Policy::order).

@@ -90,11 +90,13 @@ pub fn generate<P: Policy>(
     }
     let slots = policy.layout().slots_per_frame();
     let codebook = policy.layout().codebook_max();
-    let mut decoder = policy.decoder(prompt, request.frames)?;
-    let mut null = match request.sampling.null_prompt(prompt)? {
-        Some(null) => Some(policy.decoder(&null, request.frames)?),
-        None => None,
+    let null = request.sampling.null_prompt(prompt)?;
+    let prompts: Vec<&P::Prompt> = core::iter::once(prompt).chain(&null).collect();
+    let mut decoders = policy.decoders(&prompts, request.frames)?.into_iter();
+    let Some(mut decoder) = decoders.next() else {
+        return Err(Error::Shape { what: "decoders", expected: "one a prompt".into(), got: "none".into() });
     };
+    let mut null = decoders.next();
 
     let actions = request.frames * slots;
     let order = policy.order(request.frames);

@@ -162,6 +162,18 @@ impl From<musicrl_feedback::Error> for Error {
     }
 }
 
+impl From<musicrl_zoo::Error> for Error {
+    fn from(error: musicrl_zoo::Error) -> Self {
+        match error {
+            musicrl_zoo::Error::Io { doing, path, source } => Self::Io { doing, path, source },
+            musicrl_zoo::Error::File { path, expected, got } => Self::File { path, expected, got },
+            musicrl_zoo::Error::Config { field, expected, got } => Self::Config { field, expected, got },
+            musicrl_zoo::Error::Core(error) => Self::Core(error),
+            other => Self::Codec(other.to_string()),
+        }
+    }
+}
+
 impl From<musicrl_codec::Error> for Error {
     fn from(error: musicrl_codec::Error) -> Self {
         Self::Codec(error.to_string())

@@ -14,6 +14,7 @@ use crate::{
     Error, Result,
     align::{
         best_of::{BestOf, play_best_of},
+        family::Player,
         judges::Judges,
         play::{PlaySettings, play},
     },
@@ -108,7 +109,30 @@ pub fn generate(
     device: &Device,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Generated>> {
-    let seconds = settings.clip_seconds.unwrap_or(bundle.clip_seconds());
+    let device = device.clone().inner();
+    let policy = load_policy(bundle, &device)?;
+    let music = Music::load(bundle, &device)?;
+    let frames = |seconds| policy.layout().frames_in(seconds);
+    generate_with(&music, &policy, bundle, bundle.clip_seconds(), &frames, settings, &device, progress)
+}
+
+/// As [`generate`], with any player: `judges` is where judges come from that name no bundle, `clip_seconds` the length
+/// where the settings say none, `frames_in` how many frames a number of seconds has.
+///
+/// # Errors
+/// As [`generate`].
+#[expect(clippy::too_many_arguments, reason = "what a bundle holds, taken apart")]
+pub fn generate_with<M: Player>(
+    music: &M,
+    policy: &M::Policy,
+    judges: &Bundle,
+    clip_seconds: f64,
+    frames_in: &dyn Fn(f64) -> usize,
+    settings: &GenerateSettings,
+    device: &Device,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Generated>> {
+    let seconds = settings.clip_seconds.unwrap_or(clip_seconds);
     if !(seconds.is_finite() && seconds > 0.0 && seconds <= SECONDS_MAX) {
         return Err(Error::config("seconds", format!("above 0 and at most {SECONDS_MAX}"), seconds));
     }
@@ -117,14 +141,12 @@ pub fn generate(
     }
     settings.sampling.validate()?;
     let device = device.clone().inner();
-    let policy = load_policy(bundle, &device)?;
-    let music = Music::load(bundle, &device)?;
     let judges = match &settings.best_of {
         Some(best) if best.candidates == 0 => return Err(Error::config("best_of", "at least 1", 0)),
-        Some(best) => Some((Judges::of_recipe(&best.rewards, bundle, &device)?, best.candidates)),
+        Some(best) => Some((Judges::of_recipe(&best.rewards, judges, &device)?, best.candidates)),
         None => None,
     };
-    let frames = policy.layout().frames_in(seconds).max(1);
+    let frames = frames_in(seconds).max(1);
     let play_settings =
         PlaySettings { sampling: settings.sampling.clone(), frames, seed: settings.seed, batch: settings.batch };
     fs::create_dir_all(&settings.out).map_err(Error::io("create", &settings.out))?;
@@ -141,13 +163,13 @@ pub fn generate(
         let first = written.len() as u64;
         let (played, kept) = match &judges {
             None => {
-                let played = play(&policy, &music, captions, &play_settings, (0, first), true)?;
+                let played = play(policy, music, captions, &play_settings, (0, first), true)?;
                 (played, (0..captions.len() as u64).map(|at| (first + at, None)).collect::<Vec<_>>())
             }
             Some((judges, candidates)) => {
                 let all = first * *candidates as u64;
                 let BestOf { played, chosen, verdicts } =
-                    play_best_of(&policy, &music, judges, captions, &play_settings, (0, all), *candidates)?;
+                    play_best_of(policy, music, judges, captions, &play_settings, (0, all), *candidates)?;
                 let clip = |(at, chosen): (usize, usize)| all + (at * candidates + chosen) as u64;
                 let clips = chosen.into_iter().enumerate().map(clip);
                 (played, clips.zip(verdicts.total.iter().map(Score::value)).collect())

@@ -16,6 +16,7 @@ pub mod evaluate_preference;
 pub mod figure;
 pub mod generate;
 pub mod guards;
+pub mod imported;
 pub mod judge;
 pub mod music;
 pub mod optim;

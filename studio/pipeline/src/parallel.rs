@@ -28,7 +28,26 @@ where
     P: Sync,
     T: Send,
 {
-    let threads = rayon::current_num_threads().max(1);
+    sum_gradients_on(rayon::current_num_threads(), module, table, parts, gradient)
+}
+
+/// As [`sum_gradients`], with at most `threads` parts at a time.
+///
+/// # Errors
+/// As [`sum_gradients`].
+pub fn sum_gradients_on<M, P, T>(
+    threads: usize,
+    module: &M,
+    table: &ParamTable,
+    parts: &[P],
+    gradient: impl Fn(&M, usize, &P) -> Result<PartGradient<T>> + Sync,
+) -> Result<(Vec<f32>, Vec<T>)>
+where
+    M: Module + Sync,
+    P: Sync,
+    T: Send,
+{
+    let threads = threads.max(1);
     let mut sum = vec![0.0_f32; table.values().len()];
     let mut others = Vec::with_capacity(parts.len());
     for (wave, parts) in parts.chunks(threads).enumerate() {

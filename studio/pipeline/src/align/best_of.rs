@@ -2,15 +2,16 @@
 //! the judges score highest is kept.
 
 use musicrl_core::{
-    policy::{HierarchicalPolicy, Prompt as _},
+    policy::{ConditionPrompt, Prompt as _},
     reward::SumReport,
 };
 
 use super::{
+    family::{Player, PromptOf},
     judges::Judges,
     play::{PlaySettings, Played, play},
 };
-use crate::{Error, Result, music::Music};
+use crate::{Error, Result};
 
 /// An upper bound of the sequence KL of best-of-n to the policy that it plays, in nats: log n - (n - 1) / n (Beirami et
 /// al., "Theoretical guarantees on the best-of-n alignment policy", 2024). 0 for n = 0 and n = 1.
@@ -21,9 +22,9 @@ pub fn best_of_kl(n: usize) -> f64 {
 
 /// The best clips, and how they were chosen.
 #[derive(Debug)]
-pub struct BestOf {
+pub struct BestOf<Q = ConditionPrompt> {
     /// One clip a caption.
-    pub played: Played,
+    pub played: Played<Q>,
     /// Which of its n candidates each clip is, from 0.
     pub chosen: Vec<usize>,
     /// What the judges said about the clips that were kept.
@@ -35,15 +36,15 @@ pub struct BestOf {
 ///
 /// # Errors
 /// [`Error::Config`] for n = 0; when a model or a judge fails.
-pub fn play_best_of(
-    policy: &HierarchicalPolicy,
-    music: &Music,
+pub fn play_best_of<M: Player>(
+    policy: &M::Policy,
+    music: &M,
     judges: &Judges,
     captions: &[&str],
     settings: &PlaySettings,
     (step, first_clip): (u64, u64),
     n: usize,
-) -> Result<BestOf> {
+) -> Result<BestOf<PromptOf<M>>> {
     if n == 0 {
         return Err(Error::config("best_of", "at least 1", 0));
     }

@@ -12,11 +12,13 @@ use musicrl_rewards::{
     external::{HttpJudge, OnnxJudge, ProcessJudge},
     listeners::catalogue::population,
 };
+use musicrl_zoo::clap::ClapAdherence;
 
 use crate::{
     Error, Result,
     bundle::Bundle,
     embedded,
+    imported::{checkpoint_identity, is_checkpoint},
     music::{load_quality, load_text_audio},
     preference::UserPreference,
     recipe::{EMBEDDED, RewardConfig},
@@ -24,8 +26,9 @@ use crate::{
 
 /// The rewards that a recipe may name. The true utilities of simulated populations can be watched, not learned from:
 /// [`RewardConfig::validate`] sees to it.
-pub const REWARDS: [&str; 8] = [
+pub const REWARDS: [&str; 9] = [
     "text_adherence",
+    ClapAdherence::NAME,
     AcousticQuality::NAME,
     UserPreference::NAME,
     "true_utility_village",
@@ -56,11 +59,13 @@ impl Judges {
     pub fn of_recipe(rewards: &[RewardConfig], bundle: &Bundle, device: &Device) -> Result<Self> {
         let device = device.clone().inner();
         let part = |config: &RewardConfig| -> Result<Part> {
-            let other = config.bundle.as_deref().map(judge_bundle).transpose()?;
+            let own = config.bundle.as_deref().filter(|path| !is_checkpoint(path));
+            let other = own.map(judge_bundle).transpose()?;
             let bundle = other.as_ref().unwrap_or(bundle);
             let reward: Box<dyn Reward> = match config.name.as_str() {
                 _ if config.is_external() => external(config)?,
                 "text_adherence" => Box::new(TextAdherence::new(load_text_audio(bundle, &device)?)),
+                ClapAdherence::NAME => clap(config, &device)?,
                 AcousticQuality::NAME => Box::new(AcousticQuality::new(load_quality(bundle, &device)?)),
                 UserPreference::NAME => Box::new(UserPreference::load(bundle, &device)?),
                 name if name.starts_with(TRUE_UTILITY) => {
@@ -122,6 +127,15 @@ impl Judges {
     }
 }
 
+/// Text adherence by an imported CLAP checkpoint.
+fn clap(config: &RewardConfig, device: &Device) -> Result<Box<dyn Reward>> {
+    let Some(dir) = config.bundle.as_deref().filter(|path| is_checkpoint(path)) else {
+        let expected = format!("with `bundle`, the folder of a CLAP checkpoint, for `{}`", config.name);
+        return Err(Error::config("rewards", expected, format!("{:?}", config.bundle)));
+    };
+    Ok(Box::new(ClapAdherence::open(dir, device)?))
+}
+
 /// A judge of the user's own.
 fn external(config: &RewardConfig) -> Result<Box<dyn Reward>> {
     let name = config.name.as_str();
@@ -139,6 +153,14 @@ fn external(config: &RewardConfig) -> Result<Box<dyn Reward>> {
 /// As [`Bundle::open`].
 pub fn judge_bundle(path: &Path) -> Result<Bundle> {
     if path == Path::new(EMBEDDED) { embedded::base() } else { Bundle::open(path) }
+}
+
+/// The identity of what a reward names: of a bundle, or of an imported checkpoint.
+///
+/// # Errors
+/// As [`judge_bundle`] and [`checkpoint_identity`].
+pub fn judge_identity(path: &Path) -> Result<String> {
+    if is_checkpoint(path) { checkpoint_identity(path) } else { Ok(judge_bundle(path)?.identity()) }
 }
 
 /// Mean of the scores that there are; `None` of none.

@@ -7,32 +7,30 @@ use burn::{
     tensor::{Bool, Device, Int, Tensor, TensorData},
 };
 use musicrl_core::{
-    params::{self, ParamTable},
-    policy::{ConditionPrompt, HierarchicalPolicy, Policy as _, Prompt as _, ValueNetwork, frames_from_tokens},
+    params::ParamTable,
+    policy::{ConditionPrompt, HierarchicalPolicy, Policy, Prompt, frames_from_tokens},
     rl::{self, Actions, ChunkLogits, Normalisation, Objective, TokenTerms},
     sampling::SamplingConfig,
     tokens::Tokens,
 };
 
+use super::family::{Baseliner as _, Learnable};
 use crate::{
     Result,
     optim::{AdamW, Update},
-    parallel::sum_gradients,
+    parallel::sum_gradients_on,
     recipe::Baseline,
     training::Metrics,
 };
-
-/// Clips that go through the networks at once: the step's result does not depend on it beyond rounding, its memory does.
-const MICRO_CLIPS: usize = 4;
 
 /// Frames whose logits exist at once.
 const CHUNK_FRAMES: usize = 32;
 
 /// A batch that was played and judged.
 #[derive(Debug)]
-pub struct Judged<'a> {
+pub struct Judged<'a, Q = ConditionPrompt> {
     /// What the clips were made for.
-    pub prompt: &'a ConditionPrompt,
+    pub prompt: &'a Q,
     /// The clips.
     pub tokens: &'a [Tokens],
     /// The total reward of each; `None` where a judge could not score it: the clip is left out.
@@ -52,29 +50,34 @@ pub struct AdvantageRule {
 
 /// The networks that learn, the one that does not, and the optimisers.
 #[derive(Debug)]
-pub struct Learner {
+pub struct Learner<P: Learnable = HierarchicalPolicy> {
     /// The policy, on an autodiff device.
-    pub policy: HierarchicalPolicy,
+    pub policy: P,
     /// The baseline, on an autodiff device; only for [`Baseline::Learned`].
-    pub value: Option<ValueNetwork>,
+    pub value: Option<P::Value>,
     /// What the KL pulls towards, on a plain device.
-    pub reference: HierarchicalPolicy,
+    pub reference: P,
     /// The policy's optimiser.
     pub policy_optimiser: AdamW,
     /// The value network's optimiser.
     pub value_optimiser: Option<AdamW>,
 }
 
+/// Threads on which parts of a batch may run.
+fn threads<P: Learnable>() -> usize {
+    if P::runs_parts_in_parallel() { rayon::current_num_threads() } else { 1 }
+}
+
 /// Device tensors of some clips of a batch.
-struct Part {
-    prompt: ConditionPrompt,
+struct Part<Q> {
+    prompt: Q,
     frames: Tensor<3, Int>,
     mask: Tensor<2, Bool>,
     returns: Tensor<2>,
     clips: Vec<usize>,
 }
 
-impl Learner {
+impl<P: Learnable> Learner<P> {
     /// One gradient step of the policy and, with a learned baseline, one of the value network. Metrics:
     ///
     /// `kl` (mean over clips of the exact KL summed over the clip, nats), `entropy` (mean nats a token), `log_prob`
@@ -85,7 +88,7 @@ impl Learner {
     /// Shapes that disagree, logits that are not finite.
     pub fn step(
         &mut self,
-        batch: &Judged<'_>,
+        batch: &Judged<'_, P::Prompt>,
         rule: AdvantageRule,
         alpha: f64,
         sampling: &SamplingConfig,
@@ -101,7 +104,7 @@ impl Learner {
         let spread = spread(batch, &advantages);
 
         let objective = Objective { alpha, normalisation: Normalisation::Clips };
-        let mut table = ParamTable::collect(&self.policy);
+        let mut table = P::table(&self.policy);
         let (gradient, terms) = self.policy_gradients(&table, &parts, &advantages, &objective, sampling, batch)?;
         let mut sums = TermSums::default();
         let mut loss = 0.0;
@@ -131,7 +134,7 @@ impl Learner {
     /// As [`Learner::step`].
     pub fn reward_gradient(
         &self,
-        batch: &Judged<'_>,
+        batch: &Judged<'_, P::Prompt>,
         rule: AdvantageRule,
         sampling: &SamplingConfig,
     ) -> Result<Vec<f32>> {
@@ -139,20 +142,20 @@ impl Learner {
         let values = self.values(&parts)?;
         let advantages = advantages(&parts, values.as_deref(), rule)?;
         let objective = Objective { alpha: 0.0, normalisation: Normalisation::Clips };
-        let table = ParamTable::collect(&self.policy);
+        let table = P::table(&self.policy);
         Ok(self.policy_gradients(&table, &parts, &advantages, &objective, sampling, batch)?.0)
     }
 
     fn device(&self) -> Device {
-        self.policy.trunk.device()
+        self.policy.device()
     }
 
-    fn parts(&self, batch: &Judged<'_>, rule: AdvantageRule) -> Result<Vec<Part>> {
+    fn parts(&self, batch: &Judged<'_, P::Prompt>, rule: AdvantageRule) -> Result<Vec<Part<P::Prompt>>> {
         let device = self.device();
         let layout = self.policy.layout().clone();
         // Clips of one caption stay together: the leave-one-out baseline looks at all of them.
         let group = rule.clips_per_caption.max(1);
-        let size = (MICRO_CLIPS / group).max(1) * group;
+        let size = (P::clips_at_once() / group).max(1) * group;
         let all: Vec<usize> = (0..batch.tokens.len()).collect();
         let mut parts = Vec::new();
         for clips in all.chunks(size) {
@@ -171,10 +174,10 @@ impl Learner {
         Ok(parts)
     }
 
-    fn values(&self, parts: &[Part]) -> Result<Option<Vec<Tensor<2>>>> {
+    fn values(&self, parts: &[Part<P::Prompt>]) -> Result<Option<Vec<Tensor<2>>>> {
         let Some(value) = &self.value else { return Ok(None) };
         let value = value.valid();
-        let of = |part: &Part| Ok(value.values(&part.prompt, part.frames.clone().inner())?);
+        let of = |part: &Part<P::Prompt>| value.values(&part.prompt, part.frames.clone().inner());
         parts.iter().map(of).collect::<Result<Vec<_>>>().map(Some)
     }
 
@@ -182,14 +185,14 @@ impl Learner {
     fn policy_gradients(
         &self,
         table: &ParamTable,
-        parts: &[Part],
+        parts: &[Part<P::Prompt>],
         advantages: &[Tensor<2>],
         objective: &Objective,
         sampling: &SamplingConfig,
-        batch: &Judged<'_>,
+        batch: &Judged<'_, P::Prompt>,
     ) -> Result<(Vec<f32>, Vec<PartTerms>)> {
         let counted = batch.totals.iter().flatten().count();
-        sum_gradients(&self.policy, table, parts, |policy, index, part| {
+        sum_gradients_on(threads::<P>(), &self.policy, table, parts, |policy, index, part| {
             let share = part.counted(batch) as f64 / counted.max(1) as f64;
             if share == 0.0 {
                 return Ok((vec![0.0; table.values().len()], (0.0, TermSums::default())));
@@ -206,7 +209,7 @@ impl Learner {
                 })
             })?;
             let gradients = loss.loss.backward();
-            let mut gradient = params::gradients(policy, &gradients);
+            let mut gradient = table.gradients(policy, &gradients);
             gradient.iter_mut().for_each(|value| *value *= share as f32);
             let value = share * f64::from(loss.loss.inner().into_scalar::<f32>());
             Ok((gradient, (value, TermSums::of(&loss.terms))))
@@ -215,15 +218,15 @@ impl Learner {
 
     fn value_step(
         &mut self,
-        parts: &[Part],
+        parts: &[Part<P::Prompt>],
         before: &[Tensor<2>],
-        batch: &Judged<'_>,
+        batch: &Judged<'_, P::Prompt>,
         counted: usize,
         metrics: &mut Metrics,
     ) -> Result<()> {
         let (Some(value), Some(optimiser)) = (&self.value, &mut self.value_optimiser) else { return Ok(()) };
-        let mut table = ParamTable::collect(value);
-        let (gradient, losses) = sum_gradients(value, &table, parts, |value, _, part| {
+        let mut table = P::table(value);
+        let (gradient, losses) = sum_gradients_on(threads::<P>(), value, &table, parts, |value, _, part| {
             let share = part.counted(batch) as f64 / counted as f64;
             if share == 0.0 {
                 return Ok((vec![0.0; table.values().len()], 0.0));
@@ -231,7 +234,7 @@ impl Learner {
             let values = value.values(&part.prompt, part.frames.clone())?;
             let loss = rl::value_loss(&values, &part.returns, &part.mask, Normalisation::Actions)?;
             let gradients = loss.backward();
-            let mut gradient = params::gradients(value, &gradients);
+            let mut gradient = table.gradients(value, &gradients);
             gradient.iter_mut().for_each(|value| *value *= share as f32);
             Ok((gradient, share * f64::from(loss.inner().into_scalar::<f32>())))
         })?;
@@ -245,8 +248,8 @@ impl Learner {
     }
 }
 
-impl Part {
-    fn counted(&self, batch: &Judged<'_>) -> usize {
+impl<Q> Part<Q> {
+    fn counted(&self, batch: &Judged<'_, Q>) -> usize {
         self.clips.iter().filter(|clip| batch.totals[**clip].is_some()).count()
     }
 }
@@ -258,9 +261,9 @@ pub(crate) struct Hidden {
 }
 
 impl Hidden {
-    pub(crate) fn of(
-        policy: &HierarchicalPolicy,
-        prompt: &ConditionPrompt,
+    pub(crate) fn of<P: Policy>(
+        policy: &P,
+        prompt: &P::Prompt,
         frames: Tensor<3, Int>,
         sampling: &SamplingConfig,
     ) -> Result<Self> {
@@ -272,9 +275,9 @@ impl Hidden {
     }
 
     /// Logits of some frames of `ids`, as they are sampled.
-    pub(crate) fn shaped(
+    pub(crate) fn shaped<P: Policy>(
         &self,
-        policy: &HierarchicalPolicy,
+        policy: &P,
         frames: Range<usize>,
         sampling: &SamplingConfig,
         ids: &Tensor<3, Int>,
@@ -285,9 +288,9 @@ impl Hidden {
 
     /// Logits of a reference: tempered and guided in the same way but not cut off, since an entry that only the
     /// reference forbids would make the KL infinite.
-    pub(crate) fn tempered(
+    pub(crate) fn tempered<P: Policy>(
         &self,
-        policy: &HierarchicalPolicy,
+        policy: &P,
         frames: Range<usize>,
         sampling: &SamplingConfig,
     ) -> musicrl_core::Result<Tensor<4>> {
@@ -295,7 +298,7 @@ impl Hidden {
         sampling.temper(logits, null)
     }
 
-    fn heads(&self, policy: &HierarchicalPolicy, frames: Range<usize>) -> (Tensor<4>, Option<Tensor<4>>) {
+    fn heads<P: Policy>(&self, policy: &P, frames: Range<usize>) -> (Tensor<4>, Option<Tensor<4>>) {
         let head = |hidden: &Tensor<4>| policy.head(hidden.clone().slice_dim(1, frames.clone()));
         (head(&self.conditioned), self.unconditioned.as_ref().map(head))
     }
@@ -333,9 +336,9 @@ fn push_update(metrics: &mut Metrics, prefix: &str, update: &Update) {
     metrics.push(format!("{prefix}skipped"), f64::from(u8::from(update.skipped)));
 }
 
-fn advantages(parts: &[Part], values: Option<&[Tensor<2>]>, rule: AdvantageRule) -> Result<Vec<Tensor<2>>> {
+fn advantages<Q>(parts: &[Part<Q>], values: Option<&[Tensor<2>]>, rule: AdvantageRule) -> Result<Vec<Tensor<2>>> {
     // Means over the batch need the batch: the parts are joined for them and taken apart again.
-    let join = |pick: &dyn Fn(&Part) -> Tensor<2>| Tensor::cat(parts.iter().map(pick).collect(), 0);
+    let join = |pick: &dyn Fn(&Part<Q>) -> Tensor<2>| Tensor::cat(parts.iter().map(pick).collect(), 0);
     let returns = join(&|part| part.returns.clone());
     let mask = Tensor::cat(parts.iter().map(|part| part.mask.clone()).collect(), 0);
     let mut all = match (rule.baseline, values) {
@@ -358,7 +361,7 @@ fn advantages(parts: &[Part], values: Option<&[Tensor<2>]>, rule: AdvantageRule)
 }
 
 /// Standard deviation of the counted advantages.
-fn spread(batch: &Judged<'_>, advantages: &[Tensor<2>]) -> f64 {
+fn spread<Q>(batch: &Judged<'_, Q>, advantages: &[Tensor<2>]) -> f64 {
     let actions = batch.tokens.first().map_or(1, |tokens| tokens.ids.len());
     let values: Vec<f64> = advantages
         .iter()
@@ -377,7 +380,7 @@ fn variance(values: &[f64]) -> f64 {
 }
 
 /// 1 - Var(G - V) / Var(G) over the counted actions; 0 where the returns do not vary.
-fn explained_variance(parts: &[Part], values: &[Tensor<2>]) -> f64 {
+fn explained_variance<Q>(parts: &[Part<Q>], values: &[Tensor<2>]) -> f64 {
     let (mut returns, mut errors) = (Vec::new(), Vec::new());
     for (part, values) in parts.iter().zip(values) {
         let read = |x: &Tensor<2>| x.clone().into_data().iter::<f64>().collect::<Vec<_>>();

@@ -2,17 +2,18 @@
 
 use burn::tensor::{Bool, Tensor};
 use musicrl_core::{
-    policy::{HierarchicalPolicy, Policy as _, Prompt as _, frames_from_tokens},
+    policy::{ConditionPrompt, Policy as _, Prompt as _, frames_from_tokens},
     reward::SumReport,
     rl::{Actions, ChunkLogits, token_terms_chunked},
 };
 
 use super::{
+    family::{Learnable as _, Player, PromptOf},
     judges::{Judges, mean},
     learn::Hidden,
     play::{PlaySettings, Played, distinct_share, play},
 };
-use crate::{Result, music::Music, training::Metrics};
+use crate::{Result, training::Metrics};
 
 /// The step whose random numbers evaluations use: no training step reaches it, and it is the same before and after.
 pub const EVALUATION_STEP: u64 = u64::MAX;
@@ -22,9 +23,9 @@ const CLIPS: usize = 8;
 
 /// What was heard on a list of captions.
 #[derive(Debug)]
-pub struct Measurement {
+pub struct Measurement<Q = ConditionPrompt> {
     /// The clips.
-    pub played: Played,
+    pub played: Played<Q>,
     /// What the judges said.
     pub verdicts: SumReport,
     /// Exact KL to the reference summed over each clip, in nats.
@@ -33,7 +34,7 @@ pub struct Measurement {
     pub entropy: Vec<f64>,
 }
 
-impl Measurement {
+impl<Q> Measurement<Q> {
     /// The means: `reward`, `reward_NAME` (raw), `kl`, `entropy`, `distinct`, `unscorable`.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
@@ -60,14 +61,14 @@ impl Measurement {
 ///
 /// # Errors
 /// When a model or a judge fails.
-pub fn measure(
-    policy: &HierarchicalPolicy,
-    reference: &HierarchicalPolicy,
-    music: &Music,
+pub fn measure<M: Player>(
+    policy: &M::Policy,
+    reference: &M::Policy,
+    music: &M,
     judges: &Judges,
     captions: &[&str],
     settings: &PlaySettings,
-) -> Result<Measurement> {
+) -> Result<Measurement<PromptOf<M>>> {
     measure_from(policy, reference, music, judges, captions, settings, 0)
 }
 
@@ -75,21 +76,21 @@ pub fn measure(
 ///
 /// # Errors
 /// As [`measure`].
-pub fn measure_from(
-    policy: &HierarchicalPolicy,
-    reference: &HierarchicalPolicy,
-    music: &Music,
+pub fn measure_from<M: Player>(
+    policy: &M::Policy,
+    reference: &M::Policy,
+    music: &M,
     judges: &Judges,
     captions: &[&str],
     settings: &PlaySettings,
     first_clip: u64,
-) -> Result<Measurement> {
+) -> Result<Measurement<PromptOf<M>>> {
     let played = play(policy, music, captions, settings, (EVALUATION_STEP, first_clip), judges.hear_audio())?;
     let verdicts = played.judge(judges, captions, music)?;
     let (mut sequence_kl, mut entropy) = (Vec::new(), Vec::new());
     let indices: Vec<usize> = (0..captions.len()).collect();
-    let device = policy.trunk.device();
-    for clips in indices.chunks(CLIPS) {
+    let device = policy.device();
+    for clips in indices.chunks(M::Policy::clips_at_once().min(CLIPS)) {
         let prompt = played.prompt.select(clips)?;
         let tokens: Vec<_> = clips.iter().map(|clip| played.tokens[*clip].clone()).collect();
         let frames = frames_from_tokens(policy.layout(), &tokens, &device)?;

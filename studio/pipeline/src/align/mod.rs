@@ -1,6 +1,7 @@
 //! Alignment: clips are played, judged, and the policy moves towards what the judges prefer, held back by the exact KL
 //! to its reference.
 //!
+//! - [`family`]: what a family of policies must offer.
 //! - [`play`]: captions to clips, as tokens and sound.
 //! - [`best_of`]: the best of several clips, without learning.
 //! - [`judges`]: the rewards of a stage; raw, scaled and total.
@@ -13,6 +14,7 @@
 
 pub mod best_of;
 pub mod captions;
+pub mod family;
 pub mod judges;
 pub mod learn;
 pub mod measure;

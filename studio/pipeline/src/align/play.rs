@@ -1,15 +1,18 @@
 //! Playing: clips from captions, as tokens, sound and scores.
 
 use musicrl_core::{
-    policy::{ConditionPrompt, HierarchicalPolicy, Prompt as _},
+    policy::{ConditionPrompt, Prompt as _},
     random::{Key, Purpose},
     reward::SumReport,
     sampling::{GenerationRequest, SamplingConfig, generate},
     tokens::Tokens,
 };
 
-use super::judges::Judges;
-use crate::{Result, music::Music};
+use super::{
+    family::{Player, PromptOf},
+    judges::Judges,
+};
+use crate::Result;
 
 /// How clips are played.
 #[derive(Debug, Clone)]
@@ -26,9 +29,9 @@ pub struct PlaySettings {
 
 /// Clips, what they were made for, and their sound where it was wanted.
 #[derive(Debug)]
-pub struct Played {
+pub struct Played<Q = ConditionPrompt> {
     /// The captions as conditions.
-    pub prompt: ConditionPrompt,
+    pub prompt: Q,
     /// The clips' tokens.
     pub tokens: Vec<Tokens>,
     /// Log-probability of each clip's actions, summed.
@@ -37,12 +40,12 @@ pub struct Played {
     pub audio: Vec<Vec<f32>>,
 }
 
-impl Played {
+impl<Q> Played<Q> {
     /// Lets the judges score the clips.
     ///
     /// # Errors
     /// When a judge failed.
-    pub fn judge(&self, judges: &Judges, captions: &[&str], music: &Music) -> Result<SumReport> {
+    pub fn judge(&self, judges: &Judges, captions: &[&str], music: &impl Player) -> Result<SumReport> {
         judges.score(captions, &self.tokens, &self.audio, music.sample_rate_hz())
     }
 }
@@ -51,14 +54,14 @@ impl Played {
 ///
 /// # Errors
 /// When a model refuses its input or gives logits that are not finite.
-pub fn play(
-    policy: &HierarchicalPolicy,
-    music: &Music,
+pub fn play<M: Player>(
+    policy: &M::Policy,
+    music: &M,
     captions: &[&str],
     settings: &PlaySettings,
     (step, first_clip): (u64, u64),
     with_sound: bool,
-) -> Result<Played> {
+) -> Result<Played<PromptOf<M>>> {
     let clips: Vec<u64> = (0..captions.len() as u64).map(|clip| first_clip.wrapping_add(clip)).collect();
     play_clips(policy, music, captions, settings, (step, &clips), with_sound)
 }
@@ -67,14 +70,14 @@ pub fn play(
 ///
 /// # Errors
 /// As [`play`]; other numbers of clips than captions.
-pub fn play_clips(
-    policy: &HierarchicalPolicy,
-    music: &Music,
+pub fn play_clips<M: Player>(
+    policy: &M::Policy,
+    music: &M,
     captions: &[&str],
     settings: &PlaySettings,
     (step, numbers): (u64, &[u64]),
     with_sound: bool,
-) -> Result<Played> {
+) -> Result<Played<PromptOf<M>>> {
     if numbers.len() != captions.len() {
         let (expected, got) = (format!("[{}]", captions.len()), format!("[{}]", numbers.len()));
         return Err(musicrl_core::Error::Shape { what: "clip numbers, one a caption", expected, got }.into());

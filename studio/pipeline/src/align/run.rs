@@ -11,8 +11,9 @@ use musicrl_core::{params::Storage, policy::HierarchicalPolicy};
 
 use super::{
     captions::Captions,
-    judges::{Judges, judge_bundle},
-    stage::{Stage, StageParts, policy_of_checkpoint},
+    family::Player,
+    judges::{Judges, judge_identity},
+    stage::{Stage, StageParts},
 };
 use crate::{
     Error, Result,
@@ -50,13 +51,13 @@ pub struct StageOutcome {
 
 /// How a recipe ended.
 #[derive(Debug)]
-pub struct AlignOutcome {
+pub struct AlignOutcome<P = HierarchicalPolicy> {
     /// The stages that were run.
     pub stages: Vec<StageOutcome>,
     /// The aligned bundle's folder; `None` when the run was interrupted.
     pub bundle: Option<PathBuf>,
     /// The policy that the last stage chose.
-    pub policy: HierarchicalPolicy,
+    pub policy: P,
 }
 
 /// Runs the stages of `recipe` from `base`, taking up what `context.run` already has.
@@ -70,15 +71,56 @@ pub fn align(
     context: &AlignContext,
     observer: &mut dyn Observer,
 ) -> Result<AlignOutcome> {
-    let recipe = recipe.clone().from_base(&base.identity())?;
-    let recipe = &recipe.from_judges(|path| Ok(judge_bundle(path)?.identity()))?;
+    let device = context.device.clone().inner();
+    let music = Music::load(base, &device)?;
+    let system = AlignSystem {
+        identity: base.identity(),
+        music: &music,
+        policy: load_policy(base, &device)?,
+        clip_seconds: base.clip_seconds(),
+        judges: base,
+    };
+    let save =
+        |policy: &HierarchicalPolicy, recipe: &AlignRecipe, folder: &Path| save_aligned(base, policy, recipe, folder);
+    align_system(recipe, system, context, &save, observer)
+}
+
+/// What a recipe aligns: a policy with what plays it.
+pub struct AlignSystem<'a, M: Player> {
+    /// Hash of all that it makes music with.
+    pub identity: String,
+    /// Prompts and sound.
+    pub music: &'a M,
+    /// The base policy, on a plain device.
+    pub policy: M::Policy,
+    /// Length in seconds of clips where the recipe does not say.
+    pub clip_seconds: f64,
+    /// Where judges come from that name no bundle of their own.
+    pub judges: &'a Bundle,
+}
+
+/// Writes an aligned policy into a folder.
+pub type Save<'a, P> = &'a dyn Fn(&P, &AlignRecipe, &Path) -> Result<()>;
+
+/// Runs the stages of `recipe` from `system`, as [`align`] does; `save` writes the result into a folder.
+///
+/// # Errors
+/// As [`align`], and those of `save`.
+pub fn align_system<M: Player>(
+    recipe: &AlignRecipe,
+    system: AlignSystem<'_, M>,
+    context: &AlignContext,
+    save: Save<'_, M::Policy>,
+    observer: &mut dyn Observer,
+) -> Result<AlignOutcome<M::Policy>> {
+    let recipe = recipe.clone().from_base(&system.identity)?;
+    let recipe = &recipe.from_judges(judge_identity)?;
     refuse_other_base(&context.run, &recipe.base)?;
     let text = recipe.to_toml()?;
     let root = RunDir::create_or_open(&context.run, &text, &context.versions)?;
     let device = context.device.clone().inner();
     let captions = Captions::load(&recipe.captions, recipe.seed)?;
-    let music = Music::load(base, &device)?;
-    let first = load_policy(base, &device)?;
+    let first = system.policy;
     let mut policy = first.clone();
     let mut stages = Vec::new();
     for config in &recipe.stage {
@@ -89,8 +131,8 @@ pub fn align(
             Reference::StageStart => policy.clone(),
         };
         let parts = StageParts {
-            music: &music,
-            judges: Judges::of_recipe(&config.rewards, base, &device)?,
+            music: system.music,
+            judges: Judges::of_recipe(&config.rewards, system.judges, &device)?,
             captions: captions.learning.clone(),
             held_out: captions.held_out.clone(),
             start: policy.clone(),
@@ -98,13 +140,13 @@ pub fn align(
             seed: recipe.seed,
             samples: Some(dir.samples()),
         };
-        let mut stage = Stage::new(config.clone(), parts, base.clip_seconds(), &device)?;
+        let mut stage = Stage::new(config.clone(), parts, system.clip_seconds, &device)?;
         let outcome = drive(&mut stage, &dir, &plan(config, context.interrupt.clone()), observer)?;
         let mut warnings = stage.take_warnings();
         let ended = outcome.end;
         let chosen_step = if ended == End::Finished { chosen(config, &dir, outcome.step)? } else { Some(outcome.step) };
         match chosen_step {
-            Some(step) => policy = policy_of_checkpoint(&dir.checkpoints().load(step)?.files, policy)?,
+            Some(step) => policy = stage.policy_of_checkpoint(&dir.checkpoints().load(step)?.files)?,
             None => warnings.push(format!(
                 "stage `{}`: no checkpoint within the guards' limits, with the watched rewards in place, had a higher \
                  reward than the start; the stage's result is its start",
@@ -118,7 +160,7 @@ pub fn align(
         }
     }
     let folder = root.path().join("bundle");
-    save_aligned(base, &policy, recipe, &folder)?;
+    save(&policy, recipe, &folder)?;
     Ok(AlignOutcome { stages, bundle: Some(folder), policy })
 }
 

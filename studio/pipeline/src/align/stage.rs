@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use burn::{module::Module as _, tensor::Device};
 use musicrl_codec::{audio::Audio, write::write_wav};
 use musicrl_core::{
-    params::{ParamTable, Storage, freeze_except},
-    policy::{HierarchicalPolicy, Policy as _, ValueNetwork},
+    params::Storage,
+    policy::Policy as _,
     random::{Key, Purpose},
     reward::{Score, SumReport},
     rl::KlController,
@@ -14,6 +14,7 @@ use musicrl_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    family::{Learnable as _, Player, PromptOf},
     judges::{Judges, mean},
     learn::{AdvantageRule, Judged, Learner},
     measure::{Measurement, measure},
@@ -30,9 +31,9 @@ use crate::{
 };
 
 /// Everything that a stage needs beside its settings.
-pub struct StageParts<'a> {
+pub struct StageParts<'a, M: Player = Music> {
     /// Prompts and sound.
-    pub music: &'a Music,
+    pub music: &'a M,
     /// The judges.
     pub judges: Judges,
     /// Captions to learn from.
@@ -40,9 +41,9 @@ pub struct StageParts<'a> {
     /// Captions that are only measured on.
     pub held_out: Vec<String>,
     /// The policy as the stage begins.
-    pub start: HierarchicalPolicy,
+    pub start: M::Policy,
     /// What the KL pulls towards.
-    pub reference: HierarchicalPolicy,
+    pub reference: M::Policy,
     /// The recipe's seed.
     pub seed: u64,
     /// Where evaluations write their clips.
@@ -50,11 +51,11 @@ pub struct StageParts<'a> {
 }
 
 /// A stage under way.
-pub struct Stage<'a> {
+pub struct Stage<'a, M: Player = Music> {
     config: StageConfig,
-    parts: StageParts<'a>,
+    parts: StageParts<'a, M>,
     settings: PlaySettings,
-    learner: Learner,
+    learner: Learner<M::Policy>,
     progress: Progress,
     /// What the guards want the user to know, once each.
     warnings: Vec<String>,
@@ -80,12 +81,12 @@ const POLICY_OPTIMISER: &str = "policy-optimiser.bin";
 const VALUE_OPTIMISER: &str = "value-optimiser.bin";
 const PROGRESS: &str = "progress.toml";
 
-impl<'a> Stage<'a> {
+impl<'a, M: Player> Stage<'a, M> {
     /// Sets a stage up on `device` (autodiff is added here). `clip_seconds` is the base's clip length.
     ///
     /// # Errors
     /// When there are no captions, or the models do not fit each other.
-    pub fn new(config: StageConfig, parts: StageParts<'a>, clip_seconds: f64, device: &Device) -> Result<Self> {
+    pub fn new(config: StageConfig, parts: StageParts<'a, M>, clip_seconds: f64, device: &Device) -> Result<Self> {
         for (field, captions) in [("captions", &parts.captions), ("captions (held out)", &parts.held_out)] {
             if captions.is_empty() {
                 return Err(Error::config(field, "at least one caption", "none"));
@@ -98,21 +99,19 @@ impl<'a> Stage<'a> {
         }
         let settings = PlaySettings { sampling: config.sampling.core(), frames, seed: parts.seed, batch: config.batch };
         let device = device.clone().autodiff();
-        let policy = parts.start.clone().to_device(&device).train();
-        // Copied through the table: a mere clone would share nodes of the autodiff graph with the start.
-        let policy = ParamTable::collect(&parts.start).apply(policy)?;
+        let device = if config.checkpointing { device.gradient_checkpointing() } else { device };
+        let policy = M::Policy::prepare(&parts.start, &config, parts.seed, &device)?;
         let value = match config.baseline {
-            Baseline::Learned => Some(ValueNetwork::from_policy(&policy)?),
+            Baseline::Learned => Some(policy.value(&config, parts.seed)?),
             Baseline::LeaveOneOut | Baseline::BatchMean => None,
         };
         let value_optimiser = match (&value, &config.value_optimiser) {
             (Some(value), Some(optimiser)) => {
-                Some(AdamW::new(optimiser.clone(), ParamTable::collect(value).values().len()))
+                Some(AdamW::new(optimiser.clone(), M::Policy::table(value).values().len()))
             }
             _ => None,
         };
-        let policy = freeze_except(policy, &config.trainable);
-        let table = ParamTable::collect(&policy);
+        let table = M::Policy::table(&policy);
         if !table.entries().iter().any(|entry| entry.trainable) {
             let expected = "the beginning of some parameter's name (see the policy's safetensors file)";
             return Err(Error::config("trainable", expected, format!("{:?}", config.trainable)));
@@ -142,7 +141,7 @@ impl<'a> Stage<'a> {
 
     /// The policy as it is now, on a plain device.
     #[must_use]
-    pub fn policy(&self) -> HierarchicalPolicy {
+    pub fn policy(&self) -> M::Policy {
         self.learner.policy.valid()
     }
 
@@ -150,13 +149,13 @@ impl<'a> Stage<'a> {
     ///
     /// # Errors
     /// When a model or a judge fails.
-    pub fn measure(&self, captions: &[&str]) -> Result<Measurement> {
+    pub fn measure(&self, captions: &[&str]) -> Result<Measurement<PromptOf<M>>> {
         let (music, judges) = (self.parts.music, &self.parts.judges);
         measure(&self.policy(), &self.learner.reference, music, judges, captions, &self.settings)
     }
 
     /// The clips of a step as the policy plays them now, and what the judges say.
-    fn play(&self, step: u64) -> Result<(Played, SumReport)> {
+    fn play(&self, step: u64) -> Result<(Played<PromptOf<M>>, SumReport)> {
         let owned = self.captions(step);
         let captions: Vec<&str> = owned.iter().map(String::as_str).collect();
         let (music, judges) = (self.parts.music, &self.parts.judges);
@@ -232,7 +231,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Writes the first clips of an evaluation, named by the caption's place in the list.
-    fn write_samples(&self, step: u64, measured: &Measurement) -> Result<()> {
+    fn write_samples(&self, step: u64, measured: &Measurement<PromptOf<M>>) -> Result<()> {
         let (Some(folder), count) = (&self.parts.samples, self.config.evaluation.samples) else { return Ok(()) };
         let folder = folder.join(format!("step-{step:06}"));
         for (index, samples) in measured.played.audio.iter().take(count).enumerate() {
@@ -275,7 +274,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-impl Training for Stage<'_> {
+impl<M: Player> Training for Stage<'_, M> {
     /// Metrics: `reward` (mean total), `reward_NAME` (mean raw score of each judge), `scaled_NAME`, `unscorable`,
     /// `distinct`, `alpha`, and what [`Learner::step`] reports.
     fn step(&mut self, step: u64) -> Result<Metrics> {
@@ -323,10 +322,10 @@ impl Training for Stage<'_> {
     fn state(&self) -> Result<Files> {
         let mut files = Files::new();
         let learner = &self.learner;
-        files.insert(POLICY.into(), ParamTable::collect(&learner.policy).to_safetensors(Storage::F32)?);
+        files.insert(POLICY.into(), M::Policy::table(&learner.policy).to_safetensors(Storage::F32)?);
         learner.policy_optimiser.save(POLICY_OPTIMISER, &mut files);
         if let (Some(value), Some(optimiser)) = (&learner.value, &learner.value_optimiser) {
-            files.insert(VALUE.into(), ParamTable::collect(value).to_safetensors(Storage::F32)?);
+            files.insert(VALUE.into(), M::Policy::table(value).to_safetensors(Storage::F32)?);
             optimiser.save(VALUE_OPTIMISER, &mut files);
         }
         // TOML, whose reader gives back every bit of a float; that of JSON rounds the last one.
@@ -338,11 +337,11 @@ impl Training for Stage<'_> {
 
     fn restore(&mut self, files: &Files) -> Result<()> {
         let bytes = |name: &str| files.get(name).map_or(&[][..], Vec::as_slice);
-        let table = ParamTable::collect(&self.learner.policy).read_safetensors(bytes(POLICY))?;
+        let table = M::Policy::table(&self.learner.policy).read_safetensors(bytes(POLICY))?;
         self.learner.policy = table.apply(self.learner.policy.clone())?;
         self.learner.policy_optimiser.load(POLICY_OPTIMISER, files)?;
         if let (Some(value), Some(optimiser)) = (self.learner.value.take(), &mut self.learner.value_optimiser) {
-            self.learner.value = Some(ParamTable::collect(&value).read_safetensors(bytes(VALUE))?.apply(value)?);
+            self.learner.value = Some(M::Policy::table(&value).read_safetensors(bytes(VALUE))?.apply(value)?);
             optimiser.load(VALUE_OPTIMISER, files)?;
         }
         let wrong = |got: String| Error::File { path: PROGRESS.into(), expected: "the state of a stage".into(), got };
@@ -369,11 +368,14 @@ impl Training for Stage<'_> {
     }
 }
 
-/// The weights of a stage's checkpoint, in a policy of the same shape.
-///
-/// # Errors
-/// When the checkpoint has none that fit.
-pub fn policy_of_checkpoint(files: &BTreeMap<String, Vec<u8>>, like: HierarchicalPolicy) -> Result<HierarchicalPolicy> {
-    let bytes = files.get(POLICY).map_or(&[][..], Vec::as_slice);
-    Ok(ParamTable::collect(&like).read_safetensors(bytes)?.apply(like)?)
+impl<M: Player> Stage<'_, M> {
+    /// The policy of one of the stage's checkpoints, on a plain device.
+    ///
+    /// # Errors
+    /// When the checkpoint has no weights that fit.
+    pub fn policy_of_checkpoint(&self, files: &BTreeMap<String, Vec<u8>>) -> Result<M::Policy> {
+        let bytes = files.get(POLICY).map_or(&[][..], Vec::as_slice);
+        let policy = self.learner.policy.clone();
+        Ok(M::Policy::table(&policy).read_safetensors(bytes)?.apply(policy)?.valid())
+    }
 }

@@ -25,5 +25,5 @@ pub use nearest::nearest;
 pub use parse::{parse, parse_file};
 pub use rewards::RewardConfig;
 pub use sampling::SamplingConfig;
-pub use stage::{Baseline, Reference, StageConfig};
+pub use stage::{Baseline, LoraConfig, Reference, StageConfig, ValueTrunk};
 pub use train::TrainRecipe;

@@ -35,6 +35,52 @@ pub enum Baseline {
     BatchMean,
 }
 
+/// Low-rank adapters (Hu et al., "LoRA", ICLR 2022) on the matrices of attention and feed-forward layers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraConfig {
+    /// Rank of an update, 1 to 1024.
+    pub rank: usize,
+    /// Updates are multiplied by `alpha / rank`; twice the rank where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+}
+
+impl LoraConfig {
+    fn validate(&self, prefix: &str) -> Result<()> {
+        if !(1..=1024).contains(&self.rank) {
+            return Err(Error::config(format!("{prefix}.lora.rank"), "1 to 1024", self.rank));
+        }
+        match self.alpha {
+            Some(alpha) if !(alpha.is_finite() && alpha > 0.0) => {
+                Err(Error::config(format!("{prefix}.lora.alpha"), "above 0", alpha))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What updates are multiplied by.
+    #[must_use]
+    pub fn scale(&self) -> f64 {
+        self.alpha.unwrap_or(2.0 * self.rank as f64) / self.rank as f64
+    }
+}
+
+/// The trunk of a learned baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueTrunk {
+    /// A copy that learns, as the policy does.
+    #[default]
+    Own,
+    /// The base's, as it is: only the head learns.
+    Shared,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// One stage: rewards, strength of the pull towards the reference, and how long.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +114,16 @@ pub struct StageConfig {
     /// The policy's parameters that learn, by the beginnings of their names; all of them where it is left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trainable: Vec<String>,
+    /// Low-rank adapters that learn in the place of the weights; for imported checkpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
+    /// Whether the learned baseline has a trunk of its own; for imported checkpoints.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub value_trunk: ValueTrunk,
+    /// Whether elementwise results are computed again in the backward pass instead of being kept: less memory, more
+    /// time, the same result.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub checkpointing: bool,
     /// The policy's optimiser.
     #[serde(default = "optimiser::policy", deserialize_with = "optimiser::read_policy")]
     pub policy_optimiser: AdamWConfig,
@@ -106,6 +162,9 @@ impl StageConfig {
             if value == 0 {
                 return Err(Error::config(field(name), "at least 1", 0));
             }
+        }
+        if let Some(lora) = &self.lora {
+            lora.validate(prefix)?;
         }
         if self.clips_per_caption == 0 || !self.batch.is_multiple_of(self.clips_per_caption) {
             let expected = format!("a divisor of the batch ({})", self.batch);

@@ -150,6 +150,26 @@ impl Checkpoint {
         self.tensors.get(name).map(|place| place.shape.as_slice())
     }
 
+    /// The type in which a tensor is stored.
+    #[must_use]
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.tensors.get(name).map(|place| place.dtype)
+    }
+
+    /// The bytes of a tensor as they are stored.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when there is none of that name; [`Error::Io`].
+    pub fn stored(&self, name: &str) -> Result<Vec<u8>> {
+        let place = self.tensors.get(name).ok_or_else(|| Error::tensor(name, "a tensor", "nothing"))?;
+        self.read(name, place)
+    }
+
+    /// The weight files.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.shards.iter().map(|shard| shard.path.as_path())
+    }
+
     /// Bytes of all tensors as they are stored.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {

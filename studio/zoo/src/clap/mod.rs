@@ -25,3 +25,31 @@ impl Clap {
         Ok(NamedTensors::new())
     }
 }
+
+/// STUB
+#[derive(Debug)]
+pub struct ClapAdherence {}
+
+impl ClapAdherence {
+    /// Its name.
+    pub const NAME: &str = "clap_adherence";
+    /// x
+    pub fn open(_dir: &std::path::Path, _device: &Device) -> Result<Self> {
+        Ok(Self {})
+    }
+}
+
+impl musicrl_core::reward::Reward for ClapAdherence {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+    fn hears_audio(&self) -> bool {
+        true
+    }
+    fn score(
+        &self,
+        clips: &[musicrl_core::reward::Clip<'_>],
+    ) -> musicrl_core::Result<Vec<musicrl_core::reward::Score>> {
+        Ok(clips.iter().map(|_| musicrl_core::reward::Score::Unscorable("stub".into())).collect())
+    }
+}

@@ -4,9 +4,11 @@
 //! [`MusicGenPolicy`] is the decoder as a [`Policy`](musicrl_core::policy::Policy): frames of K slots, whose generation
 //! order follows the delays. [`MusicGen`] is the whole checkpoint.
 
+mod adapters;
 mod block;
 mod config;
 mod decoder;
+mod export;
 mod model;
 mod packed;
 mod pattern;
@@ -16,6 +18,7 @@ mod prompt;
 mod run;
 mod sound;
 mod steps;
+mod value;
 
 pub use block::Block;
 pub use config::{Config, DecoderConfig};
@@ -25,3 +28,4 @@ pub use packed::PackedMusicGen;
 pub use policy::MusicGenPolicy;
 pub use prompt::TextPrompt;
 pub use steps::{Grid, greedy};
+pub use value::MusicGenValue;

@@ -34,6 +34,12 @@ impl MusicGen {
         Ok(Self { text, policy, codec, tokenizer: crate::text::tokenizer(checkpoint.dir())? })
     }
 
+    /// Whether captions can be read: the folder had a `tokenizer.json`.
+    #[must_use]
+    pub fn has_tokenizer(&self) -> bool {
+        self.tokenizer.is_some()
+    }
+
     /// Captions as the policy sees them, padded to the longest.
     ///
     /// # Errors

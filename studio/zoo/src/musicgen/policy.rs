@@ -107,9 +107,18 @@ impl Policy for MusicGenPolicy {
     }
 
     fn decoder(&self, prompt: &TextPrompt, frames_max: usize) -> CoreResult<Box<dyn Decoder>> {
-        self.check_prompt(prompt, prompt.clips())?;
-        let unpacked = |error: crate::Error| CoreError::Format { expected: "readable weights", got: error.to_string() };
-        let packed = self.packed().map_err(unpacked)?;
-        Ok(Box::new(packed.walk(&self.decoder, prompt, &self.pattern, frames_max).map_err(unpacked)?))
+        let none = || CoreError::Shape { what: "decoders", expected: "one".into(), got: "none".into() };
+        self.decoders(&[prompt], frames_max)?.pop().ok_or_else(none)
+    }
+
+    /// The weights are packed once for all prompts.
+    fn decoders(&self, prompts: &[&TextPrompt], frames_max: usize) -> CoreResult<Vec<Box<dyn Decoder>>> {
+        let unread = |error: crate::Error| CoreError::Format { expected: "readable weights", got: error.to_string() };
+        let packed = self.packed().map_err(unread)?;
+        let walk = |prompt: &&TextPrompt| -> CoreResult<Box<dyn Decoder>> {
+            self.check_prompt(prompt, prompt.clips())?;
+            Ok(Box::new(packed.walk(&self.decoder, prompt, &self.pattern, frames_max).map_err(unread)?))
+        };
+        prompts.iter().map(walk).collect()
     }
 }

@@ -2,10 +2,26 @@
 
 use burn::tensor::Tensor;
 
+use musicrl_core::{policy::Policy as _, tokens::Tokens};
+
 use super::MusicGen;
-use crate::Result;
+use crate::{Result, named::host};
 
 impl MusicGen {
+    /// The channels of a clip's sound.
+    ///
+    /// # Errors
+    /// [`Error::Core`](crate::Error::Core) for tokens that do not fit the policy's layout.
+    pub fn channels(&self, clip: &Tokens) -> Result<Vec<Vec<f32>>> {
+        self.policy.layout().check(clip)?;
+        let (frames, slots) = (clip.frames, clip.slots);
+        let by_codebook: Vec<u32> =
+            (0..slots).flat_map(|k| (0..frames).map(move |t| clip.ids[t * slots + k])).collect();
+        let audio = self.audio_of(&by_codebook, [1, slots, frames])?;
+        let samples = audio.dims()[2];
+        Ok(host(audio)?.chunks(samples.max(1)).map(<[f32]>::to_vec).collect())
+    }
+
     /// The sound of codes. Stereo policies hold the codebooks of left and right by turns; each channel is decoded alone.
     ///
     /// # Shapes

@@ -1,0 +1,227 @@
+//! A published checkpoint as a user has it: looked at, played, aligned, given back. The checkpoint is a small one with
+//! random weights, from the fixtures of `musicrl-zoo`, with a tokeniser of a few words.
+#![cfg(unix)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use musicrl_zoo::{Checkpoint, NamedTensors};
+
+const RECIPE: &str = r#"
+seed = 3
+
+[base]
+path = "checkpoint"
+
+[captions]
+source = "file"
+path = "captions.txt"
+held_out_fraction = 0.25
+
+[[stage]]
+name = "own"
+steps = 4
+batch = 4
+clips_per_caption = 2
+clip_seconds = 0.1
+LEARN
+kl = { alpha = 0.05 }
+sampling = { temperature = 1.0, top_k = 0, top_p = 1.0, guidance = 3.0 }
+policy_optimiser = { learning_rate = 0.02, warmup_steps = 1 }
+rewards = [{ name = "even", weight = 1.0, process = { command = ["sh", "judge.sh"], audio = false, tokens = true } }]
+
+[stage.evaluation]
+every = 2
+clips = 3
+
+[stage.checkpoint]
+every = 2
+"#;
+
+/// Scores a clip by how many of its tokens are even.
+const JUDGE: &str = r#"
+while read -r line; do
+    id=${line#*'"id":'}
+    tokens=${line#*'"tokens":['}
+    tokens=${tokens%%]*}
+    even=0
+    for token in $(echo "$tokens" | tr ',' ' '); do
+        if [ $((token % 2)) -eq 0 ]; then even=$((even + 1)); fi
+    done
+    printf '{"id": %s, "score": %s}\n' "${id%%,*}" "$even"
+done
+"#;
+
+const TOKENIZER: &str = r#"{
+    "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": {"type": "Lowercase"},
+    "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+    "model": {"type": "WordLevel", "unk_token": "<unk>",
+        "vocab": {"<pad>": 0, "</s>": 1, "<unk>": 2, "a": 3, "calm": 4, "fast": 5, "piano": 6, "flute": 7, "piece": 8}}
+}"#;
+
+struct Workplace {
+    temp: tempfile::TempDir,
+}
+
+impl Workplace {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let place = Self { temp };
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../studio/zoo/tests/fixtures/musicgen_mono");
+        fs::create_dir(place.path("checkpoint")).unwrap();
+        for name in ["config.json", "model.safetensors"] {
+            fs::copy(fixture.join(name), place.path("checkpoint").join(name)).unwrap();
+        }
+        fs::copy(fixture.join("inputs.safetensors"), place.path("inputs.safetensors")).unwrap();
+        fs::write(place.path("checkpoint/tokenizer.json"), TOKENIZER).unwrap();
+        fs::write(place.path("judge.sh"), JUDGE).unwrap();
+        let captions: Vec<String> = ["calm", "fast"]
+            .iter()
+            .flat_map(|mood| ["piano", "flute"].map(|sound| format!("a {mood} {sound} piece\na {sound} piece {mood}\n")))
+            .collect();
+        fs::write(place.path("captions.txt"), captions.concat()).unwrap();
+        place
+    }
+
+    fn recipe(&self, name: &str, learn: &str) {
+        fs::write(self.path(name), RECIPE.replace("LEARN", learn)).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_musicrl")).args(args).current_dir(self.temp.path()).output().unwrap()
+    }
+
+    fn good(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn bad(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(!output.status.success(), "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn outputs(&self, checkpoint: &str) -> NamedTensors {
+        self.good(&["zoo", "run", checkpoint, "--inputs", "inputs.safetensors", "--outputs", "outputs.safetensors"]);
+        NamedTensors::read(&self.path("outputs.safetensors")).unwrap()
+    }
+}
+
+#[test]
+fn it_is_looked_at_and_played() {
+    let place = Workplace::new();
+    let text = place.good(&["import", "checkpoint"]);
+    assert!(text.contains("musicgen") && text.contains("lora 16") && text.contains("all values finite"), "{text}");
+    let args = ["generate", "--bundle", "checkpoint", "--seconds", "0.2", "--guidance", "3", "a calm piano piece"];
+    let text = place.good(&args);
+    assert!(text.contains("000-a-calm-piano-piece.wav"), "{text}");
+    let first = fs::read(place.path("clips/000-a-calm-piano-piece.wav")).unwrap();
+    let mut again = args.to_vec();
+    again.extend(["--batch", "1", "--threads", "1", "--out", "again", "--count", "2"]);
+    place.good(&again);
+    assert_eq!(fs::read(place.path("again/000-a-calm-piano-piece.wav")).unwrap(), first);
+    assert_ne!(fs::read(place.path("again/001-a-calm-piano-piece.wav")).unwrap(), first);
+
+    fs::remove_file(place.path("checkpoint/tokenizer.json")).unwrap();
+    let error = place.bad(&args);
+    assert!(error.contains("tokenizer.json"), "{error}");
+}
+
+#[test]
+fn named_outputs_are_listed() {
+    let place = Workplace::new();
+    let text = place.good(&["zoo", "run", "checkpoint", "--inputs", "inputs.safetensors", "--outputs", "o.safetensors"]);
+    assert!(text.contains("out.logprobs_cfg3") && text.contains("[3, 4, 11]"), "{text}");
+    let mut none = NamedTensors::new();
+    none.put_integers("in.pos_index", &[2], vec![0, 7]);
+    none.write(&place.path("few.safetensors")).unwrap();
+    let args = ["--json", "zoo", "run", "checkpoint", "--inputs", "few.safetensors", "--outputs", "o.safetensors"];
+    let json: serde_json::Value = serde_json::from_str(&place.good(&args)).unwrap();
+    let names: Vec<&str> = json["outputs"].as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
+    assert_eq!(names, ["out.pos_rows", "out.uncond_codes"]);
+}
+
+#[test]
+fn adapters_are_aligned_resumed_and_given_back() {
+    let place = Workplace::new();
+    place.recipe("lora.toml", "baseline = \"learned\"\nlora = { rank = 4 }");
+    place.good(&["align", "lora.toml", "--out", "whole"]);
+    // Stopped after half of the steps, then taken up again: the same bytes.
+    let half = fs::read_to_string(place.path("lora.toml")).unwrap();
+    place.good(&["align", "lora.toml", "--out", "again"]);
+    fs::remove_dir_all(place.path("again/bundle")).unwrap();
+    fs::remove_dir_all(place.path("again/stages/own/checkpoints/step-000004")).unwrap();
+    place.good(&["align", "lora.toml", "--out", "again"]);
+    assert!(!half.is_empty());
+    let adapters = |run: &str| fs::read(place.path(run).join("bundle/policy.safetensors")).unwrap();
+    assert_eq!(adapters("whole"), adapters("again"));
+    // Adapters alone are stored.
+    assert!(adapters("whole").len() < fs::metadata(place.path("checkpoint/model.safetensors")).unwrap().len() as usize);
+
+    place.good(&["export", "whole", "--to", "given"]);
+    let (before, after) = (place.outputs("checkpoint"), place.outputs("given"));
+    assert_eq!(before.get("out.text_hidden"), after.get("out.text_hidden"));
+    assert_ne!(before.get("out.logits"), after.get("out.logits"));
+    let aligned = ["generate", "--seconds", "0.2", "a fast flute piece", "--out", "one", "--bundle", "whole/bundle"];
+    let given = ["generate", "--seconds", "0.2", "a fast flute piece", "--out", "two", "--bundle", "given"];
+    place.good(&aligned);
+    place.good(&given);
+    let clip = |folder: &str| fs::read(place.path(folder).join("000-a-fast-flute-piece.wav")).unwrap();
+    assert_eq!(clip("one"), clip("two"));
+
+    let error = place.bad(&["export", "whole", "--to", "given"]);
+    assert!(error.contains("empty"), "{error}");
+    let checkpoint = place.path("checkpoint/config.json");
+    let changed = fs::read_to_string(&checkpoint).unwrap() + " ";
+    fs::write(&checkpoint, changed).unwrap();
+    let error = place.bad(&["export", "whole", "--to", "other"]);
+    assert!(error.contains("the checkpoint that was aligned"), "{error}");
+}
+
+#[test]
+fn all_weights_learn_with_a_shared_and_with_no_value_network() {
+    let place = Workplace::new();
+    for (name, learn) in [
+        ("shared", "baseline = \"learned\"\nvalue_trunk = \"shared\"\ncheckpointing = true"),
+        ("none", "baseline = \"leave_one_out\""),
+        ("part", "baseline = \"leave_one_out\"\ntrainable = [\"decoder.blocks.2.\", \"decoder.heads.\"]"),
+    ] {
+        place.recipe(&format!("{name}.toml"), learn);
+        place.good(&["align", &format!("{name}.toml"), "--out", name]);
+        place.good(&["export", name, "--to", &format!("{name}-given")]);
+        let (before, after) =
+            (Checkpoint::open(&place.path("checkpoint")).unwrap(), Checkpoint::open(&place.path(&format!("{name}-given"))).unwrap());
+        assert_eq!(before.names().collect::<Vec<_>>(), after.names().collect::<Vec<_>>());
+        let moved: Vec<&str> =
+            before.names().filter(|name| before.stored(name).unwrap() != after.stored(name).unwrap()).collect();
+        assert!(moved.iter().all(|name| name.starts_with("decoder.") || name.starts_with("enc_to_dec")), "{moved:?}");
+        let first = "decoder.model.decoder.layers.0.fc1.weight";
+        assert_eq!(moved.contains(&first), name != "part", "{name}");
+        assert!(moved.contains(&"decoder.lm_heads.0.weight"), "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let place = Workplace::new();
+    place.recipe("bad.toml", "lora = { rank = 0 }");
+    let error = place.bad(&["align", "bad.toml"]);
+    assert!(error.contains("lora.rank"), "{error}");
+    fs::write(place.path("checkpoint/config.json"), "{\"model_type\": \"bart\"}").unwrap();
+    let error = place.bad(&["import", "checkpoint"]);
+    assert!(error.contains("bart") && error.contains("musicgen"), "{error}");
+    let error = place.bad(&["import", "nowhere"]);
+    assert!(error.contains("nowhere"), "{error}");
+    let error = place.bad(&["export", "nowhere", "--to", "x"]);
+    assert!(error.contains("nowhere"), "{error}");
+}

@@ -1,0 +1,125 @@
+//! MusicGen as a family of policies: what learns, the baseline, prompts and sound.
+
+use burn::{
+    module::Module,
+    tensor::{Device, Int, Tensor},
+};
+use musicrl_core::{
+    params::{ParamTable, freeze_unless},
+    random::{Key, Purpose},
+    tokens::Tokens,
+};
+use musicrl_zoo::musicgen::{MusicGen, MusicGenPolicy, MusicGenValue, TextPrompt};
+
+use crate::{
+    Error, Result,
+    align::family::{Baseliner, Learnable, Player},
+    recipe::{StageConfig, ValueTrunk},
+};
+
+/// Part of the names of adapters' parameters.
+pub(super) const ADAPTER: &str = ".adapter.";
+
+/// Which of the keys of [`Purpose::Init`] adapters take: those of the policy and those of its baseline differ.
+const POLICY_ADAPTERS: u64 = 1;
+const VALUE_ADAPTERS: u64 = 2;
+
+impl Learnable for MusicGenPolicy {
+    type Value = MusicGenValue;
+
+    fn device(&self) -> Device {
+        self.decoder.device()
+    }
+
+    fn prepare(start: &Self, config: &StageConfig, seed: u64, device: &Device) -> Result<Self> {
+        let policy = match (&config.lora, start.adapters()) {
+            (None, None) => start.clone(),
+            (Some(lora), None) => {
+                let key = Key::new(seed, Purpose::Init).step(POLICY_ADAPTERS);
+                start.clone().with_adapters(lora.rank, lora.scale(), key)
+            }
+            (Some(lora), Some(there)) if there == (lora.rank, lora.scale()) => start.clone(),
+            (wanted, Some((rank, scale))) => {
+                let expected = format!("the adapters that the policy has (rank {rank}, alpha / rank {scale})");
+                return Err(Error::config("lora", expected, format!("{wanted:?}")));
+            }
+        };
+        let whole = config.lora.is_none();
+        let policy = policy.to_device(device).train();
+        let policy = if whole { own_leaves(start, policy)? } else { policy };
+        Ok(freeze_unless(policy, &|name| {
+            let named = config.trainable.is_empty() || config.trainable.iter().any(|prefix| name.starts_with(prefix));
+            named && (whole || name.contains(ADAPTER))
+        }))
+    }
+
+    /// The trunk is the policy's own, without its adapters; one that learns has adapters of its own, or with no `lora`
+    /// is a whole copy.
+    fn value(&self, config: &StageConfig, seed: u64) -> Result<MusicGenValue> {
+        let base = self.clone().without_adapters();
+        let (trunk, learns): (Self, fn(&str) -> bool) = match (config.value_trunk, &config.lora) {
+            (ValueTrunk::Shared, _) => (base, |name| !name.starts_with("trunk.")),
+            (ValueTrunk::Own, Some(lora)) => {
+                let key = Key::new(seed, Purpose::Init).step(VALUE_ADAPTERS);
+                let trunk = base.with_adapters(lora.rank, lora.scale(), key);
+                (trunk, |name| !name.starts_with("trunk.") || name.contains(ADAPTER))
+            }
+            // The heads of the trunk are not used.
+            (ValueTrunk::Own, None) => (own_leaves(&base, base.clone())?, |name| !name.contains("decoder.heads.")),
+        };
+        // New tensors begin on an autodiff device without asking for gradients.
+        Ok(freeze_unless(MusicGenValue::new(trunk).train(), &learns))
+    }
+
+    fn table<M: Module>(module: &M) -> ParamTable {
+        ParamTable::collect_trainable(module)
+    }
+
+    /// The frozen weights are one copy, and its graph has one lock.
+    fn runs_parts_in_parallel() -> bool {
+        false
+    }
+
+    fn clips_at_once() -> usize {
+        1
+    }
+}
+
+/// The weights of `from` as leaves that share nothing with others.
+fn own_leaves(from: &MusicGenPolicy, policy: MusicGenPolicy) -> Result<MusicGenPolicy> {
+    Ok(ParamTable::collect(from).apply(policy)?)
+}
+
+impl Baseliner<TextPrompt> for MusicGenValue {
+    fn values(&self, prompt: &TextPrompt, frames: Tensor<3, Int>) -> Result<Tensor<2>> {
+        Ok(Self::values(self, prompt, frames)?)
+    }
+}
+
+impl Player for MusicGen {
+    type Policy = MusicGenPolicy;
+
+    fn prompt(&self, captions: &[&str]) -> Result<TextPrompt> {
+        Ok(Self::prompt(self, captions)?)
+    }
+
+    /// Stereo is mixed to the mean of its channels: judges hear mono.
+    fn sound(&self, clips: &[Tokens], _keys: &[Key]) -> Result<Vec<Vec<f32>>> {
+        let mut sounds = Vec::with_capacity(clips.len());
+        for clip in clips {
+            let channels = self.channels(clip)?;
+            let count = channels.len().max(1) as f32;
+            let mut mono = channels.first().cloned().unwrap_or_default();
+            for channel in channels.iter().skip(1) {
+                mono.iter_mut().zip(channel).for_each(|(sum, value)| *sum += value);
+            }
+            mono.iter_mut().for_each(|value| *value /= count);
+            sounds.push(mono);
+        }
+        Ok(sounds)
+    }
+
+    fn sample_rate_hz(&self) -> u32 {
+        u32::try_from(self.codec.config().sample_rate_hz()).unwrap_or(u32::MAX)
+    }
+}

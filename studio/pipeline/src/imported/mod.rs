@@ -1,0 +1,16 @@
+//! Imported checkpoints as bases: MusicGen in the layout of other libraries, aligned and given back.
+//!
+//! - [`identity`]: what makes a checkpoint the one that a run began from.
+//! - [`family`]: MusicGen as a family of policies that can be aligned.
+//! - [`base`]: a checkpoint's folder, or that of an aligned policy, as a base.
+//! - [`estimate`]: memory of a stage.
+//! - [`run`]: `align`, `generate` and `export` on them.
+
+pub mod base;
+pub mod estimate;
+pub mod family;
+pub mod identity;
+pub mod run;
+
+pub use base::ImportedBase;
+pub use identity::{checkpoint_identity, is_checkpoint, is_imported};
