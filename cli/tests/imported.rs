@@ -80,7 +80,9 @@ impl Workplace {
         fs::write(place.path("judge.sh"), JUDGE).unwrap();
         let captions: Vec<String> = ["calm", "fast"]
             .iter()
-            .flat_map(|mood| ["piano", "flute"].map(|sound| format!("a {mood} {sound} piece\na {sound} piece {mood}\n")))
+            .flat_map(|mood| {
+                ["piano", "flute"].map(|sound| format!("a {mood} {sound} piece\na {sound} piece {mood}\n"))
+            })
             .collect();
         fs::write(place.path("captions.txt"), captions.concat()).unwrap();
         place
@@ -140,7 +142,8 @@ fn it_is_looked_at_and_played() {
 #[test]
 fn named_outputs_are_listed() {
     let place = Workplace::new();
-    let text = place.good(&["zoo", "run", "checkpoint", "--inputs", "inputs.safetensors", "--outputs", "o.safetensors"]);
+    let text =
+        place.good(&["zoo", "run", "checkpoint", "--inputs", "inputs.safetensors", "--outputs", "o.safetensors"]);
     assert!(text.contains("out.logprobs_cfg3") && text.contains("[3, 4, 11]"), "{text}");
     let mut none = NamedTensors::new();
     none.put_integers("in.pos_index", &[2], vec![0, 7]);
@@ -199,8 +202,10 @@ fn all_weights_learn_with_a_shared_and_with_no_value_network() {
         place.recipe(&format!("{name}.toml"), learn);
         place.good(&["align", &format!("{name}.toml"), "--out", name]);
         place.good(&["export", name, "--to", &format!("{name}-given")]);
-        let (before, after) =
-            (Checkpoint::open(&place.path("checkpoint")).unwrap(), Checkpoint::open(&place.path(&format!("{name}-given"))).unwrap());
+        let (before, after) = (
+            Checkpoint::open(&place.path("checkpoint")).unwrap(),
+            Checkpoint::open(&place.path(&format!("{name}-given"))).unwrap(),
+        );
         assert_eq!(before.names().collect::<Vec<_>>(), after.names().collect::<Vec<_>>());
         let moved: Vec<&str> =
             before.names().filter(|name| before.stored(name).unwrap() != after.stored(name).unwrap()).collect();

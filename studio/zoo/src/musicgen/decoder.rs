@@ -90,6 +90,8 @@ impl MusicGenDecoder {
     #[must_use]
     pub fn text(&self, prompt: &TextPrompt) -> Tensor<3> {
         let (states, mask) = prompt.to_device(&self.device());
+        let dtype = self.norm.weight.val().dtype();
+        let (states, mask) = (states.cast(dtype), mask.cast(dtype));
         let states = match &self.projection {
             Some(projection) => projection.forward(states),
             None => states,
@@ -111,6 +113,7 @@ impl MusicGenDecoder {
         let dims = columns.first().map_or([0, 0], |column| column.dims());
         let [clips, steps] = dims;
         let table = device_floats(&positions(0, steps, width), [1, steps, width], &device);
+        let table = table.cast(self.norm.weight.val().dtype());
         let mut x: Option<Tensor<3>> = None;
         for (embedding, ids) in self.embeddings.iter().zip(columns) {
             let rows = embedding.val().select(0, ids.reshape([clips * steps])).reshape([clips, steps, width]);
