@@ -385,7 +385,8 @@ fn set_values<const D: usize>(param: Param<Tensor<D>>, values: Vec<f32>) -> Para
     param.map(|old| {
         let trainable = old.is_require_grad();
         let data = TensorData::new(values, old.dims()).convert_dtype(old.dtype());
-        let new = Tensor::<D>::from_data(data, &old.device());
+        // By its type: the device alone would make it the device's default.
+        let new = Tensor::<D>::from_data(data, (&old.device(), old.dtype()));
         if trainable { new.require_grad() } else { new }
     })
 }

@@ -40,16 +40,12 @@ fn samplings() -> Vec<SamplingConfig> {
     ]
 }
 
-/// Every parameter in 64 bits.
+/// Every parameter of a policy on a plain device in 64 bits.
 struct Wide;
 
 impl ModuleMapper for Wide {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|tensor| {
-            let learns = tensor.is_require_grad();
-            let wide = tensor.detach().cast(DType::F64);
-            if learns { wide.require_grad() } else { wide }
-        })
+        param.map(|tensor| tensor.cast(DType::F64))
     }
 }
 
@@ -112,7 +108,7 @@ fn the_gradient_through_guidance_is_that_of_finite_differences() {
     let (model, prompt) = load("musicgen_mono");
     let prompt = prompt.select(&[0, 1]).unwrap();
     let device = Device::flex().autodiff();
-    let policy = model.policy.with_adapters(2, 0.5, Key::new(3, Purpose::Test)).to_device(&device).train();
+    let policy = model.policy.with_adapters(2, 0.5, Key::new(3, Purpose::Test));
     // Adapters that do something: half of them begin with zeros.
     let mut table = ParamTable::collect(&policy);
     let up: Vec<_> = table.entries().iter().filter(|entry| entry.name.ends_with(".up")).map(|e| e.range()).collect();
@@ -120,16 +116,14 @@ fn the_gradient_through_guidance_is_that_of_finite_differences() {
     for range in up {
         table.values_mut()[range].iter_mut().for_each(|value| *value = 0.3 * stream.normal() as f32);
     }
-    let policy = table.apply(policy).unwrap().map(&mut Wide);
+    let policy = table.apply(policy).unwrap().map(&mut Wide).to_device(&device).train();
     let frames = clips(&policy, 2, 5, &device);
     let sampling = SamplingConfig { temperature: 0.8, guidance: 3.0, ..SamplingConfig::plain() };
     let weights: Vec<f64> = (0..2 * 5 * 4).map(|at| ((at * 7 % 11) as f64 - 5.0) / 5.0).collect();
     let loss = |policy: &MusicGenPolicy| {
         let log_probs = sampling.log_probabilities(policy, &prompt, frames.clone()).unwrap();
-        let weights = Tensor::<2>::from_data(
-            burn::tensor::TensorData::new(weights.clone(), [2, 20]),
-            (&log_probs.device(), DType::F64),
-        );
+        let weights = burn::tensor::TensorData::new(weights.clone(), [2, 20]);
+        let weights = Tensor::<2>::from_data(weights, &log_probs.device()).cast(DType::F64);
         (log_probs * weights).sum()
     };
     let value = |policy: &MusicGenPolicy| loss(policy).into_data().iter::<f64>().next().unwrap();
