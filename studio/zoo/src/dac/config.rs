@@ -70,14 +70,19 @@ impl Config {
     /// Width of the latents.
     #[must_use]
     pub fn width(&self) -> usize {
-        self.hidden_size.unwrap_or(self.encoder_hidden_size << self.downsampling_ratios.len())
+        self.hidden_size.unwrap_or_else(|| self.encoder_width(self.downsampling_ratios.len()))
+    }
+
+    /// Channels of the encoder after so many downsamplings.
+    fn encoder_width(&self, level: usize) -> usize {
+        (0..level).fold(self.encoder_hidden_size, |width, _| width.saturating_mul(2))
     }
 
     /// Frames of a sound: at each stride s, floor((length + 2 ceil(s/2) - 2s) / s) + 1.
     ///
     /// # Errors
     /// [`Error::Input`] for a sound that is shorter than a kernel on the way, or whose activations would not fit.
-    pub fn frames(&self, clips: usize, samples: usize) -> Result<usize> {
+    pub(super) fn frames(&self, clips: usize, samples: usize) -> Result<usize> {
         let bad = |rule: String| Error::input("waveform", rule, format!("{clips} clips of {samples} samples"));
         let mut length = samples;
         let mut widest = samples.saturating_mul(self.encoder_hidden_size);
@@ -87,7 +92,7 @@ impl Config {
                 return Err(bad("a sound of a frame at least".into()));
             }
             length = (padded - 2 * stride) / stride + 1;
-            widest = widest.max(length.saturating_mul(self.encoder_hidden_size << (level + 1)));
+            widest = widest.max(length.saturating_mul(self.encoder_width(level + 1)));
         }
         if clips == 0 || length == 0 {
             return Err(bad("a clip of a frame at least".into()));
@@ -104,7 +109,7 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::Input`] when nothing is left, or the activations would not fit.
-    pub fn samples(&self, clips: usize, frames: usize) -> Result<usize> {
+    pub(super) fn samples(&self, clips: usize, frames: usize) -> Result<usize> {
         let bad = |rule: String| Error::input("codes", rule, format!("{clips} clips of {frames} frames"));
         let mut length = frames;
         let mut widest = frames.saturating_mul(self.decoder_hidden_size);

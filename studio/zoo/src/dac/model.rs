@@ -151,3 +151,80 @@ pub(super) fn host_codes(codes: Tensor<3, Int>) -> Result<Vec<i64>> {
     let data = codes.try_into_data_dtype(DType::I64).map_err(|error| unreadable(format!("{error:?}")))?;
     data.try_to_vec::<i64>().map_err(|error| unreadable(format!("{error:?}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        Checkpoint,
+        named::{device_floats, device_ids},
+    };
+
+    fn checkpoint() -> Checkpoint {
+        Checkpoint::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dac_odd")).unwrap()
+    }
+
+    fn wave(dims: [usize; 3]) -> Tensor<3> {
+        device_floats(&vec![0.1; dims.iter().product()], dims, &Device::flex())
+    }
+
+    #[test]
+    fn every_length_is_coded_or_refused_as_the_config_says() {
+        let checkpoint = checkpoint();
+        let model = Dac::load(checkpoint.config().unwrap(), &checkpoint.weights(), &Device::flex()).unwrap();
+        for samples in 0..130 {
+            let frames = model.config().frames(1, samples);
+            match model.encode(wave([1, 1, samples]), 2) {
+                Ok(codes) => {
+                    assert_eq!(codes.dims(), [1, 2, frames.unwrap()]);
+                    let [_, _, frames] = codes.dims();
+                    let sound = model.decode(codes).unwrap();
+                    assert_eq!(sound.dims(), [1, 1, model.config().samples(1, frames).unwrap()]);
+                }
+                Err(error) => assert!(frames.is_err() && samples < 40, "{samples}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn inputs_that_cannot_be_are_errors() {
+        let checkpoint = checkpoint();
+        let model = Dac::load(checkpoint.config().unwrap(), &checkpoint.weights(), &Device::flex()).unwrap();
+        let check = |result: Result<()>, part: &str| {
+            let error = result.unwrap_err();
+            assert!(matches!(error, Error::Input { .. }) && error.to_string().contains(part), "{error}");
+        };
+        check(model.encode(wave([1, 2, 80]), 2).map(drop), "[clips, 1, samples]");
+        check(model.encode(wave([0, 1, 80]), 2).map(drop), "a clip");
+        check(model.encode(wave([1, 1, 80]), 0).map(drop), "1 to 6");
+        check(model.encode(wave([1, 1, 80]), 7).map(drop), "1 to 6");
+        let decode = |codes: &[u32], dims| model.decode(device_ids(codes, dims, &Device::flex())).map(drop);
+        check(decode(&[16], [1, 1, 1]), "0 to 15");
+        check(decode(&[0; 7], [1, 7, 1]), "1 to 6");
+        check(decode(&[], [1, 2, 0]), "a sample at least");
+        check(decode(&[], [0, 2, 3]), "a clip");
+        check(model.decode_quantised(wave([1, 3, 4])).map(drop), "[clips, 32, frames]");
+        check(model.quantise(wave([1, 32, 0]), 1).map(drop), "a frame at least");
+    }
+
+    #[test]
+    fn any_number_in_a_config_is_refused_or_harmless() {
+        let checkpoint = checkpoint();
+        let settings = checkpoint.config_json().as_object().unwrap().clone();
+        for (key, value) in &settings {
+            let numbers =
+                ["0", "1", "2", "3", "1000000000", "18446744073709551615", "-1", "1e300", "null", "[]", "[1]"];
+            for number in numbers.iter().filter(|_| value.is_number() || value.is_array()) {
+                let mut changed = settings.clone();
+                changed.insert(key.clone(), serde_json::from_str(number).unwrap());
+                let Ok(config) = serde_json::from_value::<Config>(changed.into()) else { continue };
+                let Ok(model) = Dac::load(config, &checkpoint.weights(), &Device::flex()) else { continue };
+                if let Ok(codes) = model.encode(wave([1, 1, 120]), 1) {
+                    model.decode(codes).unwrap();
+                }
+            }
+        }
+    }
+}
