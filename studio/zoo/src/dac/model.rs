@@ -210,6 +210,16 @@ mod tests {
     }
 
     #[test]
+    fn sounds_beyond_all_measure_have_codes_too() {
+        let checkpoint = checkpoint();
+        let model = Dac::load(checkpoint.config().unwrap(), &checkpoint.weights(), &Device::flex()).unwrap();
+        for sample in [f32::NAN, f32::INFINITY, f32::MAX] {
+            let codes = model.encode(device_floats(&[sample; 80], [1, 1, 80], &Device::flex()), 2).unwrap();
+            model.decode(codes).unwrap();
+        }
+    }
+
+    #[test]
     fn any_number_in_a_config_is_refused_or_harmless() {
         let checkpoint = checkpoint();
         let settings = checkpoint.config_json().as_object().unwrap().clone();

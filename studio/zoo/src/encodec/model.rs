@@ -80,7 +80,7 @@ impl Encodec {
         Ok(self.quantiser.encode(latents, quantisers))
     }
 
-    /// Frames a second, exactly: sample rate / hop.
+    /// Frames a second, exactly: sample rate / hop, where [`Config::frame_rate_hz`] is rounded up.
     #[must_use]
     pub fn frame_rate_hz(&self) -> f64 {
         self.config.sampling_rate as f64 / self.config.hop() as f64
@@ -101,7 +101,8 @@ impl Encodec {
         }
         let codes = self.encode_tensor(device_floats(waveform, dims, &self.device), quantisers)?;
         let dims = codes.dims();
-        Ok((dims, host_codes(codes)?.into_iter().map(|code| u32::try_from(code).unwrap_or(0)).collect()))
+        let narrow = |code: i64| u32::try_from(code).map_err(|_| Error::input("codes", "0 to 2^32 - 1", code));
+        Ok((dims, host_codes(codes)?.into_iter().map(narrow).collect::<Result<_>>()?))
     }
 
     /// The sound of codes of the host: as [`Encodec::decode_tensor`].
@@ -256,6 +257,18 @@ mod tests {
         let alone = alone.into_data().try_to_vec::<f32>().unwrap();
         let differ = alone.iter().zip(&sound).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(differ < 1e-6, "{differ}");
+    }
+
+    #[test]
+    fn sounds_beyond_all_measure_have_codes_too() {
+        for (name, channels) in [("encodec_24khz", 1), ("encodec_48khz", 2)] {
+            let model = open(name);
+            for sample in [f32::NAN, f32::INFINITY, f32::MAX] {
+                let wave = device_floats(&[sample; 80], [1, channels, 80 / channels], &Device::flex());
+                let chunks = model.encode_chunks(wave, None, 2).unwrap();
+                model.decode_chunks(&chunks).unwrap();
+            }
+        }
     }
 
     #[test]
