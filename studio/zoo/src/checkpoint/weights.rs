@@ -6,7 +6,7 @@ use burn::{
 };
 
 use super::Checkpoint;
-use crate::Result;
+use crate::{Error, Result};
 
 /// The tensors of a checkpoint whose names begin with a prefix.
 #[derive(Debug, Clone)]
@@ -104,6 +104,10 @@ impl<'a> Weights<'a> {
             let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
             let scale = f64::from(gain) / norm;
             row.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+            if row.iter().any(|value| !value.is_finite()) {
+                let got = format!("a direction of length {norm} and a gain of {gain}");
+                return Err(Error::tensor(here.name(v), "directions that a gain can scale", got));
+            }
         }
         Ok(values)
     }

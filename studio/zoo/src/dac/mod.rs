@@ -1,32 +1,26 @@
-//! Dac.
+//! DAC, the Descript audio codec (Kumar et al., "High-fidelity audio compression with improved RVQGAN", 2023).
+//!
+//! A convolutional encoder with periodic activations, a residual vector quantiser whose codebooks are narrow and compared
+//! by direction, and a mirrored decoder. Mono.
+//!
+//! | file | what |
+//! |---|---|
+//! | `config` | [`Config`]: the settings of `config.json`, checked, and the lengths that follow from them |
+//! | `layers` | convolutions, the Snake activation, residual units |
+//! | `network` | encoder and decoder |
+//! | `quantiser` | residual vector quantisation: [`Quantised`] |
+//! | `model`, `run` | [`Dac`], and its outputs by name |
+//!
+//! Strided and transposed convolutions are padded by ceil(stride / 2), so with an odd stride the decoder gives fewer
+//! samples than frames * hop.
 
-use burn::tensor::Device;
-use serde::Deserialize;
+mod config;
+mod layers;
+mod model;
+mod network;
+mod quantiser;
+mod run;
 
-use crate::{NamedTensors, Result, checkpoint::Weights};
-
-/// Settings of `config.json`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Config {}
-
-/// The model.
-#[derive(Debug)]
-pub struct Dac {}
-
-impl Dac {
-    /// Takes its tensors from `weights`.
-    ///
-    /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor), [`Error::Config`](crate::Error::Config).
-    pub fn load(_config: Config, _weights: &Weights<'_>, _device: &Device) -> Result<Self> {
-        Ok(Self {})
-    }
-
-    /// Computes every output whose inputs are there.
-    ///
-    /// # Errors
-    /// [`Error::Input`](crate::Error::Input).
-    pub fn run(&self, _inputs: &NamedTensors) -> Result<NamedTensors> {
-        Ok(NamedTensors::new())
-    }
-}
+pub use config::Config;
+pub use model::Dac;
+pub use quantiser::Quantised;

@@ -38,7 +38,8 @@ impl Encodec {
     /// # Errors
     /// [`Error::Input`] for another shape, or for more quantisers than there are.
     pub fn encode_chunks(&self, waveform: Tensor<3>, mask: Option<Tensor<3>>, quantisers: usize) -> Result<Chunks> {
-        self.check_waveform(&waveform)?;
+        self.check_quantisers(quantisers)?;
+        self.check_shape(&waveform)?;
         let [clips, channels, samples] = waveform.dims();
         let waveform = match mask {
             None => waveform,
@@ -59,7 +60,7 @@ impl Encodec {
                 chunk = chunk / scale.clone();
                 scales.push(scale.reshape([1, clips, 1]));
             }
-            codes.push(self.codes_of(chunk, quantisers)?);
+            codes.push(self.quantise(self.latents(chunk)?, quantisers)?);
         }
         let frames: Vec<usize> = codes.iter().map(|codes| codes.dims()[2]).collect();
         // Chunks never grow: the first is the longest.

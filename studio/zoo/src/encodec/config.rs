@@ -132,7 +132,7 @@ impl Config {
         self.upsampling_ratios.iter().fold(1, |hop: usize, ratio| hop.saturating_mul(*ratio))
     }
 
-    /// Frames a second: ceil(sample rate / hop).
+    /// Frames a second, rounded up as the reference has it where it counts bits: ceil(sample rate / hop).
     #[must_use]
     pub fn frame_rate_hz(&self) -> usize {
         self.sampling_rate.div_ceil(self.hop().max(1))

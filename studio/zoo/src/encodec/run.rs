@@ -48,9 +48,18 @@ impl Encodec {
         let mask_name = format!("in.padding_mask_{label}");
         let mask = inputs.get(&mask_name).map(|mask| mask_of(&mask_name, mask, &device)).transpose()?;
         let masked = mask.is_some();
-        outputs.put(format!("out.latents_{label}"), self.latents(waveform.clone())?)?;
+        let latents = self.latents(waveform.clone())?;
+        outputs.put(format!("out.latents_{label}"), latents.clone())?;
         // Levels build on each other: fewer quantisers give the first of the codes that more give.
-        let all = self.encode_chunks(waveform, mask, self.config().quantisers())?;
+        let quantisers = self.config().quantisers();
+        let as_it_is = !masked && !self.config().normalize && self.config().chunk_length_s.is_none();
+        let all = if as_it_is {
+            let codes: Tensor<4, Int> = self.quantise(latents, quantisers)?.unsqueeze();
+            let frames = codes.dims()[3];
+            Chunks { codes, scales: None, frames: vec![frames] }
+        } else {
+            self.encode_chunks(waveform, mask, quantisers)?
+        };
         let highest = self.config().target_bandwidths.iter().copied().fold(0.0, f64::max);
         for kbps in &self.config().target_bandwidths {
             let levels = self.config().quantisers_for(*kbps)?;
