@@ -121,20 +121,11 @@ impl Attention {
 
     fn forward(&self, x: Tensor<3>, rotation: &Rotation) -> Tensor<3> {
         let query = rotation.apply(split_heads(self.query.forward(x.clone()), self.heads));
-        let [_, _, time, head_width] = query.dims();
+        let head_width = query.dims()[3];
         let query = query.mul_scalar((head_width as f32).sqrt().recip());
         let key = self.shared(rotation.apply(split_heads(self.key.forward(x.clone()), self.key_heads)));
         let value = self.shared(split_heads(self.value.forward(x), self.key_heads));
-        let mut blocks = Vec::with_capacity(time.div_ceil(QUERIES));
-        for first in (0..time).step_by(QUERIES) {
-            let last = (first + QUERIES).min(time);
-            let seen_first = (first + 1).saturating_sub(self.window);
-            let part = |x: &Tensor<4>| x.clone().narrow(2, seen_first, last - seen_first);
-            let hidden = hidden([first, last], seen_first, self.window, &query.device());
-            let block = query.clone().narrow(2, first, last - first);
-            blocks.push(attend(block, part(&key), part(&value), None, Some(&hidden)));
-        }
-        self.output.forward(Tensor::cat(blocks, 1))
+        self.output.forward(windowed(&query, &key, &value, self.window, QUERIES))
     }
 
     /// Repeats heads of keys or values: head h of the queries uses head h / (heads / key_heads).
@@ -147,6 +138,23 @@ impl Attention {
         let x = x.reshape([clips, key_heads, 1, time, head_width]).repeat_dim(2, times);
         x.reshape([clips, key_heads * times, time, head_width])
     }
+}
+
+/// Attention in which a query sees the `window` keys up to its own time, `block` queries at a time.
+///
+/// # Shapes
+/// - query, key, value: `[clips, heads, time, head_width]`
+/// - output: `[clips, time, heads * head_width]`
+fn windowed(query: &Tensor<4>, key: &Tensor<4>, value: &Tensor<4>, window: usize, block: usize) -> Tensor<3> {
+    let time = query.dims()[2];
+    let blocks = (0..time).step_by(block).map(|first| {
+        let last = (first + block).min(time);
+        let seen_first = (first + 1).saturating_sub(window);
+        let seen = |x: &Tensor<4>| x.clone().narrow(2, seen_first, last - seen_first);
+        let hidden = hidden([first, last], seen_first, window, &query.device());
+        attend(query.clone().narrow(2, first, last - first), seen(key), seen(value), None, Some(&hidden))
+    });
+    Tensor::cat(blocks.collect(), 1)
 }
 
 /// What queries `first..last` must not see of the keys `seen_first..last`: a query sees `window` keys, the last of them
@@ -194,6 +202,25 @@ impl Rotation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::named::host;
+
+    #[test]
+    fn blocks_of_queries_change_nothing() {
+        let tensor = |seed: usize| {
+            let values: Vec<f32> =
+                (0..2 * 3 * 17 * 4).map(|i| ((i * 37 + seed * 11) % 29) as f32 / 7.0 - 2.0).collect();
+            device_floats(&values, [2, 3, 17, 4], &Device::flex())
+        };
+        let [query, key, value] = [tensor(1), tensor(2), tensor(3)];
+        for window in [1, 4, 5, 17, 1 << 30] {
+            let whole = host(windowed(&query, &key, &value, window, 17)).unwrap();
+            for block in [1, 4, 6, 100] {
+                let parts = host(windowed(&query, &key, &value, window, block)).unwrap();
+                let largest = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(largest < 1e-5, "window {window}, block {block}: {largest}");
+            }
+        }
+    }
 
     #[test]
     fn a_window_holds_the_position_itself() {
