@@ -66,10 +66,6 @@ impl Mimi {
             device: device.clone(),
             config,
         };
-        // Whether a codebook has been initialised: a state of training.
-        let quantiser = weights.name("quantizer.");
-        let state = |name: &str| name.starts_with(&quantiser) && name.ends_with(".codebook.initialized");
-        weights.checkpoint().pass_over(state);
         Ok(model)
     }
 

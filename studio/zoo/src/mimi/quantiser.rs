@@ -137,6 +137,9 @@ impl Codebook {
         let (size, dim) = (config.codebook_size, config.codebook_dim);
         let mut entries = weights.floats("embed_sum", &[size, dim])?;
         let usage = weights.floats("cluster_usage", &[size])?;
+        // Whether the codebook has been initialised: a state of training.
+        let state = weights.name("initialized");
+        weights.checkpoint().pass_over(|name| name == state);
         for (entry, usage) in entries.chunks_mut(dim).zip(usage) {
             entry.iter_mut().for_each(|value| *value /= usage.max(USAGE_MIN));
         }
