@@ -33,16 +33,22 @@ use musicrl_pipeline::{
 use musicrl_rewards::{TextAudioConfig, text::TextTokeniserConfig};
 use serde::{Deserialize, Serialize};
 
+#[path = "zoo.rs"]
+mod zoo_checkpoint;
+
+pub use zoo_checkpoint::zoo;
+
 /// A target's name and its check.
 pub type Check = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Check; 5] = [
+pub const ALL: [Check; 6] = [
     ("audio_file", audio_file),
     ("checkpoint", checkpoint),
     ("recipe", recipe),
     ("token_pattern", token_pattern),
     ("prompt", prompt),
+    ("zoo", zoo),
 ];
 
 /// Any bytes are refused with a reason, or are sound: finite, not empty, of an accepted rate, within the limits.

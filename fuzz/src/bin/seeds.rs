@@ -98,6 +98,28 @@ fn checkpoints() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Input of the target `zoo` for a checkpoint's `config.json` and weight file; `None` when that is no safetensors file.
+fn zoo_seed(config: &[u8], weights: &[u8]) -> Option<Vec<u8>> {
+    let length = usize::try_from(u64::from_le_bytes(weights.get(..8)?.try_into().ok()?)).ok()?;
+    Some([config, &[0], weights.get(8..length.checked_add(8)?)?].concat())
+}
+
+/// The zoo's fixtures in one file.
+fn zoo() -> Result<(), Box<dyn Error>> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../studio/zoo/tests/fixtures");
+    for entry in fs::read_dir(fixtures)? {
+        let folder = entry?.path();
+        let (config, weights) = (folder.join("config.json"), folder.join("model.safetensors"));
+        if !(config.exists() && weights.exists()) {
+            continue;
+        }
+        if let (Some(seed), Some(name)) = (zoo_seed(&fs::read(config)?, &fs::read(weights)?), folder.file_name()) {
+            put("zoo", &name.to_string_lossy(), &seed)?;
+        }
+    }
+    Ok(())
+}
+
 fn recipes() -> Result<(), Box<dyn Error>> {
     put("recipe", "align.toml", RECIPE.as_bytes())?;
     let align = AlignRecipe::parse(RECIPE, Path::new("recipe.toml"), &["text_adherence"])?;
@@ -120,6 +142,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     audio()?;
     checkpoints()?;
     recipes()?;
+    zoo()?;
     put("token_pattern", "delays", &[4, 12, 5, 0, 1, 2, 3, 9, 200, 17])?;
     put("token_pattern", "plain", &[0, 1, 1, 0])?;
     put("prompt", "caption", "a calm piano piece in F# minor, slow waltz".as_bytes())?;

@@ -23,11 +23,14 @@ pub(crate) fn tokenizer(dir: &Path) -> Result<Option<Tokenizer>> {
     if length > BYTES_MAX {
         return Err(wrong(format!("{length} bytes")));
     }
-    Tokenizer::from_file(&path).map(Some).map_err(|error| wrong(error.to_string()))
+    let mut tokenizer = Tokenizer::from_file(&path).map_err(|error| wrong(error.to_string()))?;
+    // A file's own padding and truncation are settings of whoever saved it; `encode` would obey them.
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None).map_err(|error| wrong(error.to_string()))?;
+    Ok(Some(tokenizer))
 }
 
-/// Texts as rows of ids, padded with `pad` to the longest. A file's own padding and truncation are not used: they are
-/// settings of whoever saved it.
+/// Texts as rows of ids, padded with `pad` to the longest.
 pub(crate) fn encode(tokenizer: &Tokenizer, texts: &[&str], pad: u32) -> Result<Encoded> {
     let mut rows = Vec::with_capacity(texts.len());
     for text in texts {

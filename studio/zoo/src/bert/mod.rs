@@ -1,32 +1,13 @@
-//! Bert.
+//! BERT as an encoder of sentences (Devlin et al., "BERT: pre-training of deep bidirectional transformers for language
+//! understanding", 2019; Reimers and Gurevych, "Sentence-BERT", 2019; Wang et al., "MiniLM", 2020).
+//!
+//! [`Bert`] gives hidden states, the pooler's output where the checkpoint has one, and sentence embeddings: the mean over
+//! the tokens that are no padding, of length one.
 
-use burn::tensor::Device;
-use serde::Deserialize;
+mod config;
+mod layer;
+mod model;
+mod texts;
 
-use crate::{NamedTensors, Result, checkpoint::Weights};
-
-/// Settings of `config.json`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Config {}
-
-/// The model.
-#[derive(Debug)]
-pub struct Bert {}
-
-impl Bert {
-    /// Takes its tensors from `weights`.
-    ///
-    /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor), [`Error::Config`](crate::Error::Config).
-    pub fn load(_config: Config, _weights: &Weights<'_>, _device: &Device) -> Result<Self> {
-        Ok(Self {})
-    }
-
-    /// Computes every output whose inputs are there.
-    ///
-    /// # Errors
-    /// [`Error::Input`](crate::Error::Input).
-    pub fn run(&self, _inputs: &NamedTensors) -> Result<NamedTensors> {
-        Ok(NamedTensors::new())
-    }
-}
+pub use config::Config;
+pub use model::Bert;

@@ -88,7 +88,7 @@ impl<'a> Weights<'a> {
     /// - shape: that of the kernel (v); g is `[shape[0], 1, 1]`
     ///
     /// # Errors
-    /// As [`Checkpoint::floats`].
+    /// As [`Checkpoint::floats`]; [`Error::Tensor`] for a row of zeros in v.
     pub fn weight_normed(&self, name: &str, shape: [usize; 3]) -> Result<Vec<f32>> {
         let here = self.child(name);
         let (g, v) = if here.has("weight_g") {
@@ -103,6 +103,10 @@ impl<'a> Weights<'a> {
         for (row, gain) in values.chunks_mut((shape[1] * shape[2]).max(1)).zip(gains) {
             let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
             let scale = f64::from(gain) / norm;
+            // All zeros have no direction; what was finite in the file would be NaN from here on.
+            if !scale.is_finite() {
+                return Err(Error::tensor(here.name(v), "rows of positive length", "a row of zeros"));
+            }
             row.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
             if row.iter().any(|value| !value.is_finite()) {
                 let got = format!("a direction of length {norm} and a gain of {gain}");
@@ -110,5 +114,44 @@ impl<'a> Weights<'a> {
             }
         }
         Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use safetensors::{Dtype, tensor::TensorView};
+
+    use super::*;
+
+    #[test]
+    fn kernels_have_the_length_of_their_gain_in_either_layout() {
+        for (g, v) in
+            [("weight_g", "weight_v"), ("parametrizations.weight.original0", "parametrizations.weight.original1")]
+        {
+            for zeros in [false, true] {
+                let bytes =
+                    |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
+                let gains = bytes(&[10.0, -1.0]);
+                let values = bytes(&[3.0, 4.0, 0.0, if zeros { 0.0 } else { 2.0 }]);
+                let dir = tempfile::tempdir().unwrap();
+                fs::write(dir.path().join("config.json"), "{}").unwrap();
+                let tensors = [
+                    (format!("c.{g}"), TensorView::new(Dtype::F32, vec![2, 1, 1], &gains).unwrap()),
+                    (format!("c.{v}"), TensorView::new(Dtype::F32, vec![2, 1, 2], &values).unwrap()),
+                ];
+                let file = safetensors::serialize(tensors, None).unwrap();
+                fs::write(dir.path().join("model.safetensors"), file).unwrap();
+                let checkpoint = Checkpoint::open(dir.path()).unwrap();
+                let kernel = checkpoint.weights().weight_normed("c", [2, 1, 2]);
+                if zeros {
+                    assert!(kernel.unwrap_err().to_string().contains(v));
+                } else {
+                    assert_eq!(kernel.unwrap(), [6.0, 8.0, -0.0, -1.0]);
+                    checkpoint.finish().unwrap();
+                }
+            }
+        }
     }
 }

@@ -1,32 +1,23 @@
-//! Mimi.
+//! Mimi, a neural codec of 12.5 frames a second whose first codebook carries meaning (Défossez et al., "Moshi: a
+//! speech-text foundation model for real-time dialogue", 2024).
+//!
+//! Encoding: strided convolutions (SEANet), a transformer with a sliding window, one more strided convolution, then two
+//! residual quantisers over the same latents. Decoding is the way back.
+//!
+//! | file | is |
+//! |---|---|
+//! | [`Config`] | settings of `config.json` |
+//! | `conv`, `seanet` | convolutions and their padding, the two stacks of them |
+//! | `transformer` | attention over a sliding window, rotary positions |
+//! | `quantiser` | codebooks, the split residual quantiser |
+//! | [`Mimi`] | the model |
 
-use burn::tensor::Device;
-use serde::Deserialize;
+mod config;
+mod conv;
+mod model;
+mod quantiser;
+mod seanet;
+mod transformer;
 
-use crate::{NamedTensors, Result, checkpoint::Weights};
-
-/// Settings of `config.json`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Config {}
-
-/// The model.
-#[derive(Debug)]
-pub struct Mimi {}
-
-impl Mimi {
-    /// Takes its tensors from `weights`.
-    ///
-    /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor), [`Error::Config`](crate::Error::Config).
-    pub fn load(_config: Config, _weights: &Weights<'_>, _device: &Device) -> Result<Self> {
-        Ok(Self {})
-    }
-
-    /// Computes every output whose inputs are there.
-    ///
-    /// # Errors
-    /// [`Error::Input`](crate::Error::Input).
-    pub fn run(&self, _inputs: &NamedTensors) -> Result<NamedTensors> {
-        Ok(NamedTensors::new())
-    }
-}
+pub use config::{Config, PadMode};
+pub use model::Mimi;
