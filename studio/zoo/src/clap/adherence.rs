@@ -168,3 +168,162 @@ impl Reward for ClapAdherence {
         clips.iter().map(|clip| self.judge(clip)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use burn::tensor::Device;
+    use musicrl_core::{
+        random::{Key, Purpose},
+        reward::TokensView,
+    };
+
+    use super::*;
+    use crate::Checkpoint;
+
+    /// Words of the fixtures' vocabulary, between the tokens that begin and end a text.
+    const TOKENIZER: &str = r#"{
+        "version": "1.0",
+        "model": {"type": "WordLevel", "unk_token": "<unk>", "vocab":
+            {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "calm": 4, "piano": 5, "fast": 6, "drums": 7}},
+        "pre_tokenizer": {"type": "Whitespace"},
+        "post_processor": {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": true,
+            "add_prefix_space": false},
+        "padding": {"strategy": {"Fixed": 12}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 1,
+            "pad_type_id": 0, "pad_token": "<pad>"},
+        "truncation": null, "normalizer": null, "decoder": null, "added_tokens": []
+    }"#;
+
+    fn model(fixture: &str, tokenizer: Option<&str>) -> Result<Clap> {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
+        let dir = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+        }
+        if let Some(text) = tokenizer {
+            fs::write(dir.path().join("tokenizer.json"), text).unwrap();
+        }
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let model = Clap::load(&checkpoint, &Device::flex())?;
+        checkpoint.finish()?;
+        Ok(model)
+    }
+
+    fn judge(fixture: &str) -> ClapAdherence {
+        ClapAdherence::new(model(fixture, Some(TOKENIZER)).unwrap()).unwrap()
+    }
+
+    fn noise(seed: u64, samples: usize, level: f64) -> Vec<f32> {
+        let mut stream = Key::new(seed, Purpose::Test).stream();
+        (0..samples).map(|_| (level * stream.normal()) as f32).collect()
+    }
+
+    fn clip<'a>(caption: &'a str, samples: &'a [f32], sample_rate_hz: u32) -> Clip<'a> {
+        let audio = Some(AudioView { samples, sample_rate_hz });
+        Clip { caption, tokens: TokensView { ids: &[], slots: 5 }, audio }
+    }
+
+    #[test]
+    fn scores_depend_on_their_own_clip_alone() {
+        for fixture in ["clap_unfused", "clap_fused"] {
+            // Longer and shorter than the window of a second, and at another rate.
+            let audio: Vec<Vec<f32>> = [9_000, 20_000, 1_000, 8_000].map(|samples| noise(1, samples, 0.1)).to_vec();
+            let captions = ["calm piano", "fast drums", "", "calm piano"];
+            let rates = [8_000, 8_000, 8_000, 22_050];
+            let clips: Vec<Clip<'_>> =
+                captions.iter().zip(&audio).zip(rates).map(|((caption, audio), hz)| clip(caption, audio, hz)).collect();
+            let together = judge(fixture).score(&clips).unwrap();
+            let other = judge(fixture);
+            for (clip, score) in clips.iter().zip(&together).rev() {
+                let value = score.value().unwrap();
+                assert!((-1.0..=1.0).contains(&value));
+                assert_eq!(other.score(std::slice::from_ref(clip)).unwrap(), [Score::Value(value)]);
+            }
+            assert_ne!(together[0], together[3]);
+            let windows = other.window_scores("calm piano", clips[1].audio.unwrap()).unwrap();
+            assert_eq!(windows.len(), if fixture == "clap_fused" { 1 } else { 3 });
+            assert!(other.score(&[]).unwrap().is_empty());
+            assert!(other.hears_audio() && other.name() == "clap_adherence");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_said_and_does_not_stop_the_others() {
+        let good = noise(1, 8_000, 0.1);
+        let mut broken = good.clone();
+        broken[777] = f32::INFINITY;
+        let (short, silent) = (noise(1, 799, 0.1), vec![0.0; 8_000]);
+        let mute = Clip { audio: None, ..clip("x", &good, 8_000) };
+        let clips = [
+            clip("x", &broken, 8_000),
+            clip("x", &short, 8_000),
+            clip("x", &[], 8_000),
+            clip("x", &silent, 8_000),
+            clip("x", &good, 0),
+            mute,
+            clip("x", &good, 8_000),
+        ];
+        let scores = judge("clap_unfused").score(&clips).unwrap();
+        let reasons = ["sample 777", "0.1 s", "0.1 s", "silence", " 0", "no audio"];
+        for (score, reason) in scores.iter().zip(reasons) {
+            assert!(matches!(score, Score::Unscorable(why) if why.contains(reason)), "{score:?} without {reason:?}");
+        }
+        assert!(scores[6].value().is_some());
+    }
+
+    #[test]
+    fn captions_need_a_tokeniser_and_are_cut_to_what_the_tower_reads() {
+        let error = ClapAdherence::new(model("clap_unfused", None).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("tokenizer.json"), "{error}");
+        let error = model("clap_unfused", Some("{\"version\": 3}")).unwrap_err();
+        assert!(matches!(&error, Error::File { path, .. } if path.ends_with("tokenizer.json")), "{error}");
+        let judge = judge("clap_unfused");
+        // The file's own padding does not count.
+        let (ids, mask, dims) = judge.model().tokenize(&["calm piano", "drums"]).unwrap();
+        assert_eq!((ids, dims), (vec![0, 4, 5, 2, 0, 7, 2, 1], [2, 4]));
+        assert_eq!(mask, [true, true, true, true, true, true, true, false]);
+        let long = "calm ".repeat(100);
+        let (ids, mask, dims) = judge.model().tokenize(&[&long, "drums"]).unwrap();
+        let most = judge.model().text.config().tokens_max();
+        assert_eq!(dims, [2, most]);
+        assert_eq!((ids[0], ids[most - 2], ids[most - 1]), (0, 4, 2));
+        assert_eq!(ids[most..most + 4], [0, 7, 2, 1]);
+        assert_eq!(mask.iter().filter(|counts| **counts).count(), most + 3);
+        assert!(judge.caption_embedding(&long).is_ok());
+        assert!(judge.model().caption_embeds(&[]).is_err());
+        // Many texts are embedded in parts, to the same end.
+        let captions: Vec<&str> = (0..37).map(|i| if i % 3 == 0 { "calm piano" } else { "fast drums" }).collect();
+        let all = host(judge.model().caption_embeds(&captions).unwrap()).unwrap();
+        let one = host(judge.model().caption_embeds(&["fast drums"]).unwrap()).unwrap();
+        assert_eq!(all.len(), 37 * judge.model().width());
+        let last: &[f32] = &all[35 * judge.model().width()..36 * judge.model().width()];
+        assert!(last.iter().zip(&one).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+
+    #[test]
+    fn windows_cover_a_clip() {
+        assert_eq!(window_starts(10, 10), [0]);
+        assert_eq!(window_starts(3, 10), [0]);
+        assert_eq!(window_starts(11, 10), [0, 1]);
+        assert_eq!(window_starts(25, 10), [0, 7, 15]);
+        assert_eq!(window_starts(30, 10), [0, 10, 20]);
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let judge = judge("clap_unfused");
+        let mut cache = judge.cache();
+        for index in 0..CAPTIONS_MAX {
+            cache.embeddings.insert(index.to_string(), vec![0.0; 20]);
+            cache.order.push_back(index.to_string());
+        }
+        drop(cache);
+        let new = judge.caption_embedding("drums").unwrap();
+        assert_eq!(new, judge.caption_embedding("drums").unwrap());
+        let cache = judge.cache();
+        assert!(cache.order.len() == CAPTIONS_MAX && cache.embeddings.len() == CAPTIONS_MAX);
+        assert!(!cache.embeddings.contains_key("0") && cache.embeddings.contains_key("drums"));
+    }
+}

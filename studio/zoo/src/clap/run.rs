@@ -117,3 +117,70 @@ fn flag(inputs: &NamedTensors, name: &str) -> Result<Option<bool>> {
         other => Err(Error::input(name, "one truth value", format!("{other:?}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::Checkpoint;
+
+    fn model(fixture: &str) -> Clap {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
+        Clap::load(&Checkpoint::open(&dir).unwrap(), &Device::flex()).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_computed() {
+        let model = model("clap_unfused");
+        assert_eq!(model.run(&NamedTensors::new()).unwrap(), NamedTensors::new());
+        let mut inputs = NamedTensors::new();
+        inputs.put_floats("in.waveform_a", &[5], vec![0.1, -0.2, 0.3, 0.1, 0.5]);
+        assert_eq!(model.run(&inputs).unwrap().names().count(), 0);
+        inputs.put_floats("in.waveform_b", &[8_123], vec![0.25; 8_123]);
+        let out = model.run(&inputs).unwrap();
+        let names: Vec<&str> = out.names().collect();
+        assert_eq!(names, ["out.audio_embeds_ab", "out.audio_pooled_ab", "out.fe_mel"]);
+        // A start a clip; the first clip is short and needs none.
+        inputs.put_integers("in.rand_trunc_start", &[2], vec![9_999, 3]);
+        assert!(model.run(&inputs).is_ok());
+        inputs.put_integers("in.input_ids", &[1, 1], vec![0]);
+        assert!(model.run(&inputs).unwrap().has("out.logits_per_text_ab"));
+    }
+
+    #[test]
+    fn inputs_that_cannot_be_are_errors() {
+        let (unfused, fused) = (model("clap_unfused"), model("clap_fused"));
+        let wave = |samples: usize| (vec![samples], vec![0.1; samples]);
+        let refused = |model: &Clap, change: &dyn Fn(&mut NamedTensors)| {
+            let mut inputs = NamedTensors::new();
+            for clip in ["a", "b"] {
+                let (shape, values) = wave(8_200);
+                inputs.put_floats(format!("in.waveform_{clip}"), &shape, values);
+            }
+            change(&mut inputs);
+            assert!(matches!(model.run(&inputs), Err(Error::Input { .. })), "{:?}", inputs.names().collect::<Vec<_>>());
+        };
+        refused(&unfused, &|inputs| inputs.put_floats("in.waveform_a", &[0], vec![]));
+        refused(&unfused, &|inputs| inputs.put_floats("in.waveform_a", &[1, 5], vec![0.0; 5]));
+        refused(&unfused, &|inputs| inputs.put_floats("in.waveform_a", &[2], vec![0.0, f32::NAN]));
+        refused(&unfused, &|inputs| inputs.put_integers("in.waveform_a", &[2], vec![0, 1]));
+        for start in [-1, 201, i64::MAX] {
+            refused(&unfused, &|inputs| inputs.put_integers("in.rand_trunc_start", &[], vec![start]));
+            refused(&fused, &|inputs| inputs.put_integers("in.fusion_starts_a", &[3], vec![0, start, 0]));
+        }
+        refused(&fused, &|inputs| inputs.put_integers("in.fusion_starts_a", &[2], vec![0, 0]));
+        refused(&fused, &|inputs| inputs.put_integers("in.is_longer_a", &[1, 1], vec![2]));
+        refused(&fused, &|inputs| inputs.put_integers("in.is_longer_a", &[2], vec![0, 1]));
+        refused(&fused, &|inputs| inputs.put_floats("in.waveform_b", &[0], vec![]));
+        for (shape, ids) in [([0, 0], vec![]), ([1, 0], vec![]), ([1, 23], vec![5; 23]), ([1, 1], vec![60])] {
+            refused(&unfused, &|inputs| inputs.put_integers("in.input_ids", &shape, ids.clone()));
+        }
+        refused(&unfused, &|inputs| {
+            inputs.put_integers("in.input_ids", &[1, 2], vec![0, 2]);
+            inputs.put_integers("in.attention_mask", &[2, 1], vec![1, 1]);
+        });
+    }
+}
