@@ -1,55 +1,29 @@
-//! Clap.
+//! CLAP, text and sound in one space of unit vectors (Wu et al., "Large-scale contrastive language-audio pretraining with
+//! feature fusion and keyword-to-caption augmentation", ICASSP 2023).
+//!
+//! [`Clap`] is a checkpoint: a text tower ([`TextTower`], RoBERTa), a front end ([`FrontEnd`]), an audio tower
+//! ([`AudioTower`], HTSAT), two projections. [`ClapAdherence`] judges with it how well a clip fits its caption.
+//!
+//! There are two kinds: *unfused* checkpoints hear one part of a clip longer than their window, *fused* ones the whole
+//! clip shrunk and three parts. They differ in their mel filters too, see [`Truncation`].
 
-use burn::tensor::Device;
+mod adherence;
+mod audio;
+mod config;
+mod feature_config;
+mod front_end;
+mod model;
+mod patches;
+mod resize;
+mod run;
+mod swin;
+mod text;
+mod windows;
 
-use crate::{Checkpoint, NamedTensors, Result};
-
-/// The model.
-#[derive(Debug)]
-pub struct Clap {}
-
-impl Clap {
-    /// Takes its tensors from `checkpoint`.
-    ///
-    /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor), [`Error::Config`](crate::Error::Config).
-    pub fn load(_checkpoint: &Checkpoint, _device: &Device) -> Result<Self> {
-        Ok(Self {})
-    }
-
-    /// Computes every output whose inputs are there.
-    ///
-    /// # Errors
-    /// [`Error::Input`](crate::Error::Input).
-    pub fn run(&self, _inputs: &NamedTensors) -> Result<NamedTensors> {
-        Ok(NamedTensors::new())
-    }
-}
-
-/// STUB
-#[derive(Debug)]
-pub struct ClapAdherence {}
-
-impl ClapAdherence {
-    /// Its name.
-    pub const NAME: &str = "clap_adherence";
-    /// x
-    pub fn open(_dir: &std::path::Path, _device: &Device) -> Result<Self> {
-        Ok(Self {})
-    }
-}
-
-impl musicrl_core::reward::Reward for ClapAdherence {
-    fn name(&self) -> &str {
-        Self::NAME
-    }
-    fn hears_audio(&self) -> bool {
-        true
-    }
-    fn score(
-        &self,
-        clips: &[musicrl_core::reward::Clip<'_>],
-    ) -> musicrl_core::Result<Vec<musicrl_core::reward::Score>> {
-        Ok(clips.iter().map(|_| musicrl_core::reward::Score::Unscorable("stub".into())).collect())
-    }
-}
+pub use adherence::ClapAdherence;
+pub use audio::AudioTower;
+pub use config::{AudioConfig, Config, TextConfig};
+pub use feature_config::{FeatureConfig, Padding, Truncation};
+pub use front_end::{Features, FrontEnd, Parts};
+pub use model::Clap;
+pub use text::TextTower;
