@@ -12,7 +12,7 @@ use musicrl_rewards::{
     external::{HttpJudge, OnnxJudge, ProcessJudge},
     listeners::catalogue::population,
 };
-use musicrl_zoo::clap::ClapAdherence;
+use musicrl_zoo::{Model, clap::ClapAdherence, open};
 
 use crate::{
     Error, Result,
@@ -133,7 +133,11 @@ fn clap(config: &RewardConfig, device: &Device) -> Result<Box<dyn Reward>> {
         let expected = format!("with `bundle`, the folder of a CLAP checkpoint, for `{}`", config.name);
         return Err(Error::config("rewards", expected, format!("{:?}", config.bundle)));
     };
-    Ok(Box::new(ClapAdherence::open(dir, device)?))
+    let Model::Clap(model) = open(dir, device)? else {
+        let (expected, path) = ("a checkpoint of CLAP".into(), dir.join("config.json"));
+        return Err(Error::File { path, expected, got: "another architecture".into() });
+    };
+    Ok(Box::new(ClapAdherence::new(*model)?))
 }
 
 /// A judge of the user's own.
