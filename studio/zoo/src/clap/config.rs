@@ -4,6 +4,11 @@ use serde::{Deserialize, Deserializer};
 
 use crate::{Error, Result, nn::Activation, t5::within};
 
+/// Longest text that is read, whatever the table of positions holds.
+const TOKENS_MAX: usize = 1024;
+/// Largest intermediate result of one clip, in values.
+const VALUES_MAX: usize = 1 << 26;
+
 /// `config.json` of a CLAP checkpoint. Published files leave out what is the reference library's default.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default)]
@@ -176,9 +181,8 @@ impl TextConfig {
         within("text_config.vocab_size", self.vocab_size, 1, 1 << 24)?;
         within("text_config.hidden_size", self.hidden_size, 1, 1 << 16)?;
         within("text_config.num_hidden_layers", self.num_hidden_layers, 1, 1024)?;
-        within("text_config.num_attention_heads", self.num_attention_heads, 1, 1024)?;
-        within("text_config.intermediate_size", self.intermediate_size, 1, 1 << 20)?;
-        // Scores take the square of a text's length.
+        within("text_config.num_attention_heads", self.num_attention_heads, 1, 256)?;
+        within("text_config.intermediate_size", self.intermediate_size, 1, 1 << 18)?;
         within("text_config.max_position_embeddings", self.max_position_embeddings, 2, 4096)?;
         within("text_config.type_vocab_size", self.type_vocab_size, 1, 1 << 16)?;
         let id_max = self.vocab_size.min(self.max_position_embeddings - 1) - 1;
@@ -196,10 +200,10 @@ impl TextConfig {
         Activation::named("text_config.hidden_act", &self.hidden_act)
     }
 
-    /// Longest text in tokens: positions begin after the pad's id.
+    /// Longest text in tokens: positions begin after the pad's id, and scores take the square of it.
     #[must_use]
     pub fn tokens_max(&self) -> usize {
-        self.max_position_embeddings.saturating_sub(self.pad_token_id as usize + 1)
+        self.max_position_embeddings.saturating_sub(self.pad_token_id as usize + 1).min(TOKENS_MAX)
     }
 }
 
@@ -244,6 +248,10 @@ impl AudioConfig {
             within("audio_config.num_attention_heads", *heads, 1, 256)?;
             multiple("audio_config.patch_embeds_hidden_size * 2^stage", self.width(stage), *heads, "heads")?;
             within("audio_config.mlp_ratio * width", self.inner_width(stage), 1, 1 << 20)?;
+            let patches = self.grid().iter().map(|side| side >> stage).product::<usize>();
+            let cells = self.window_size * self.window_size;
+            within("audio_config: patches * window_size^2 * heads", patches * cells * heads, 1, VALUES_MAX)?;
+            within("audio_config: patches * mlp_ratio * width", patches * self.inner_width(stage), 1, VALUES_MAX)?;
         }
         let last = self.width(self.depths.len() - 1);
         if self.hidden_size != last {
@@ -268,7 +276,6 @@ impl AudioConfig {
         if self.enable_fusion && self.spec_size + 2 * self.padding()[1] < 3 * self.patch_size[1] {
             return Err(Error::config("audio_config.spec_size", "at least three patches wide", self.spec_size));
         }
-        // Scores take the product of patches and window for every head.
         let [rows, columns] = self.grid();
         within("audio_config.spec_size / patch_stride (patches)", rows * columns, 1, 1 << 14)
     }

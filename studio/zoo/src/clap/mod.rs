@@ -10,7 +10,8 @@
 mod adherence;
 mod audio;
 mod config;
-mod features;
+mod feature_config;
+mod front_end;
 mod model;
 mod patches;
 mod resize;
@@ -22,6 +23,7 @@ mod windows;
 pub use adherence::ClapAdherence;
 pub use audio::AudioTower;
 pub use config::{AudioConfig, Config, TextConfig};
-pub use features::{FeatureConfig, Features, FrontEnd, Padding, Parts, Truncation};
+pub use feature_config::{FeatureConfig, Padding, Truncation};
+pub use front_end::{Features, FrontEnd, Parts};
 pub use model::Clap;
 pub use text::TextTower;

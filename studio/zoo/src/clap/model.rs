@@ -147,8 +147,7 @@ impl Clap {
     /// # Shapes
     /// - hidden: `[texts, tokens, hidden_size]`
     /// - output: `[texts, width]`, rows of unit length
-    #[must_use]
-    pub fn text_embeds_of(&self, hidden: Tensor<3>) -> Tensor<2> {
+    pub(super) fn text_embeds_of(&self, hidden: Tensor<3>) -> Tensor<2> {
         self.text_projection.forward(self.text.pool(hidden))
     }
 
@@ -227,8 +226,7 @@ impl Clap {
     /// # Shapes
     /// - pooled: `[clips, hidden_size]`
     /// - output: `[clips, width]`, rows of unit length
-    #[must_use]
-    pub fn audio_embeds_of(&self, pooled: Tensor<2>) -> Tensor<2> {
+    pub(super) fn audio_embeds_of(&self, pooled: Tensor<2>) -> Tensor<2> {
         self.audio_projection.forward(pooled)
     }
 
@@ -238,5 +236,120 @@ impl Clap {
     /// [`Error::Input`] for an input of another shape, type or range.
     pub fn run(&self, inputs: &NamedTensors) -> Result<NamedTensors> {
         super::run::run(self, inputs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A copy of a fixture's files of settings and weights.
+    fn copy(fixture: &str) -> tempfile::TempDir {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
+        let dir = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.contains("config") || name.starts_with("model") {
+                fs::copy(&path, dir.path().join(name)).unwrap();
+            }
+        }
+        dir
+    }
+
+    fn open(dir: &Path) -> Result<Clap> {
+        let checkpoint = Checkpoint::open(dir)?;
+        let model = Clap::load(&checkpoint, &Device::flex())?;
+        checkpoint.finish()?;
+        Ok(model)
+    }
+
+    fn load(fixture: &str, change: &dyn Fn(&mut Value), file: Option<(&str, &str)>) -> Result<Clap> {
+        let dir = copy(fixture);
+        let path = dir.path().join("config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        change(&mut config);
+        fs::write(path, config.to_string()).unwrap();
+        if let Some((name, text)) = file {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        open(dir.path())
+    }
+
+    #[test]
+    fn every_setting_may_be_missing_or_absurd_and_nothing_panics() {
+        let dir = copy("clap_fused");
+        let path = dir.path().join("config.json");
+        let config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let absurd = [
+            json!(0),
+            json!(-1),
+            json!(7),
+            json!(1_000_000_000),
+            json!(u64::MAX),
+            json!(1e300),
+            json!([]),
+            json!([3, 3]),
+            json!([1_000_000_000, 1]),
+            json!("x"),
+            json!(null),
+        ];
+        let keys = |part: &str| config[part].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        for (part, key) in
+            ["text_config", "audio_config"].into_iter().flat_map(|p| keys(p).into_iter().map(move |k| (p, k)))
+        {
+            for value in &absurd {
+                let mut config = config.clone();
+                config[part][&key] = value.clone();
+                fs::write(&path, config.to_string()).unwrap();
+                assert!(open(dir.path()).is_err(), "{part}.{key} = {value}");
+            }
+            let mut config = config.clone();
+            config[part].as_object_mut().unwrap().remove(&key);
+            fs::write(&path, config.to_string()).unwrap();
+            // What this fixture has of the defaults anyway, and what no tensor's shape tells.
+            let own = [("text_config", "num_attention_heads"), ("audio_config", "window_size")];
+            let default = own.contains(&(part, key.as_str())) || ["num_mel_bins", "spec_size"].contains(&key.as_str());
+            assert_eq!(open(dir.path()).is_ok(), default, "{part} without {key}");
+        }
+    }
+
+    #[test]
+    fn the_front_end_must_fit_the_tower() {
+        for (settings, field) in [
+            ("{}", "feature_size"),
+            ("{\"feature_size\": 16}", "max_length_s"),
+            ("{\"feature_size\": 16, \"truncation\": \"fusion\"}", "truncation"),
+            ("{\"feature_size\": 16, \"max_length_s\": 1e99}", "max_length_s"),
+        ] {
+            let file = Some(("preprocessor_config.json", settings));
+            let error = load("clap_unfused", &|_| (), file).unwrap_err().to_string();
+            assert!(error.contains(field), "{settings}: {error}");
+        }
+        let error = load("clap_unfused", &|config| config["audio_config"]["enable_fusion"] = json!(true), None);
+        assert!(matches!(error, Err(Error::Tensor { .. })));
+        let error = load("clap_fused", &|config| config["audio_config"]["enable_fusion"] = json!(false), None);
+        assert!(matches!(error, Err(Error::Config { field, .. }) if field == "truncation"));
+    }
+
+    #[test]
+    fn features_are_the_same_at_any_rate_of_samples_and_of_the_towers_shape() {
+        let (model, fused) = (load("clap_unfused", &|_| (), None).unwrap(), load("clap_fused", &|_| (), None).unwrap());
+        let tone = |hz: u32| -> Vec<f32> {
+            let step = std::f32::consts::TAU * 440.0 / hz as f32;
+            (0..hz).map(|i| 0.5 * (step * i as f32).sin()).collect()
+        };
+        let own = model.features(&tone(8_000), 8_000, Parts::Middle).unwrap();
+        let other = model.features(&tone(48_000), 48_000, Parts::Middle).unwrap();
+        let embeds = crate::named::host(model.audio_embeds(&[&own, &other]).unwrap()).unwrap();
+        let (a, b) = embeds.split_at(model.width());
+        assert!(a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>() > 0.95, "{embeds:?}");
+        assert!(matches!(model.features(&tone(8_000), 1, Parts::Middle), Err(Error::Codec(_))));
+        assert!(matches!(fused.audio_embeds(&[&own]), Err(Error::Input { .. })));
+        assert!(matches!(model.audio_embeds(&[]), Err(Error::Input { .. })));
     }
 }

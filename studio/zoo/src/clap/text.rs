@@ -10,6 +10,11 @@ use crate::{
     nn::{Activation, LayerNorm, Linear, attend, split_heads},
 };
 
+/// Tokens of one call whose states are held: 0.8 GB of them at the published width.
+const TOKENS_MAX: usize = 1 << 18;
+/// Values of one layer's scores or inner states that are held at a time, of several texts.
+const VALUES_MAX: usize = 1 << 25;
+
 /// RoBERTa (Liu et al., "RoBERTa: a robustly optimized BERT pretraining approach", 2019), frozen.
 #[derive(Debug)]
 pub struct TextTower {
@@ -78,26 +83,30 @@ impl TextTower {
     /// [`Error::Input`] for ids outside the vocabulary, a text too long, or lengths that disagree.
     pub fn forward(&self, ids: &[u32], mask: &[bool], [texts, tokens]: [usize; 2]) -> Result<Tensor<3>> {
         let most = self.config.tokens_max();
-        let count = texts.checked_mul(tokens).filter(|count| *count > 0 && tokens <= most);
+        let count = texts.checked_mul(tokens).filter(|count| (1..=TOKENS_MAX).contains(count) && tokens <= most);
         if count != Some(ids.len()) || mask.len() != ids.len() {
             let got = format!("{} ids and {} mask values for [{texts}, {tokens}]", ids.len(), mask.len());
-            return Err(Error::input("a text", format!("1 to {most} tokens with a mask"), got));
+            return Err(Error::input("a text", format!("1 to {most} tokens with a mask, {TOKENS_MAX} in all"), got));
         }
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.config.vocab_size) {
             return Err(Error::input("a text", format!("ids below {}", self.config.vocab_size), id));
         }
-        let device = self.words.device();
+        let widest = (self.config.num_attention_heads * tokens).max(self.config.intermediate_size);
+        let part = (VALUES_MAX / (widest * tokens)).max(1) * tokens;
+        let parts = ids.chunks(part).zip(mask.chunks(part)).map(|(ids, mask)| self.states(ids, mask, tokens));
+        Ok(Tensor::cat(parts.collect(), 0))
+    }
+
+    fn states(&self, ids: &[u32], mask: &[bool], tokens: usize) -> Tensor<3> {
+        let (device, texts) = (self.words.device(), ids.len() / tokens);
         let at = positions(ids, tokens, self.config.pad_token_id);
         let words: Tensor<1, Int> = device_ids(ids, [texts * tokens], &device);
         let at: Tensor<1, Int> = device_ids(&at, [texts * tokens], &device);
         let x = self.words.clone().select(0, words) + self.positions.clone().select(0, at);
-        let mut x = self.norm.forward(x).reshape([texts, tokens, self.config.hidden_size]);
+        let x = self.norm.forward(x).reshape([texts, tokens, self.config.hidden_size]);
         let hidden: Vec<bool> = mask.iter().map(|counts| !counts).collect();
         let hidden = Tensor::<4, Bool>::from_data(TensorData::new(hidden, [texts, 1, 1, tokens]), &device);
-        for block in &self.blocks {
-            x = block.forward(x, self.config.num_attention_heads, &hidden);
-        }
-        Ok(x)
+        self.blocks.iter().fold(x, |x, block| block.forward(x, self.config.num_attention_heads, &hidden))
     }
 
     /// One vector a text: the first token's state through a layer and a hyperbolic tangent.
@@ -105,8 +114,7 @@ impl TextTower {
     /// # Shapes
     /// - hidden: `[texts, tokens, hidden_size]`
     /// - output: `[texts, hidden_size]`
-    #[must_use]
-    pub fn pool(&self, hidden: Tensor<3>) -> Tensor<2> {
+    pub(super) fn pool(&self, hidden: Tensor<3>) -> Tensor<2> {
         let [texts, _, width] = hidden.dims();
         self.pooler.forward(hidden.narrow(1, 0, 1).reshape([texts, width])).tanh()
     }
