@@ -134,6 +134,18 @@ fn it_is_looked_at_and_played() {
     assert_eq!(fs::read(place.path("again/000-a-calm-piano-piece.wav")).unwrap(), first);
     assert_ne!(fs::read(place.path("again/001-a-calm-piano-piece.wav")).unwrap(), first);
 
+    // No condition, and going on from a sound.
+    place.good(&["generate", "--bundle", "checkpoint", "--seconds", "0.2", "--out", "free", ""]);
+    let free = fs::read(place.path("free/000-clip.wav")).unwrap();
+    assert_ne!(free[44..], first[44..]);
+    let on =
+        ["generate", "--bundle", "checkpoint", "--continue-from", "clips/000-a-calm-piano-piece.wav", "a flute piece"];
+    place.good(&[&on[..], &["--seconds", "0.4", "--out", "on"]].concat());
+    let longer = fs::metadata(place.path("on/000-a-flute-piece.wav")).unwrap().len();
+    assert_eq!(longer - 44, 2 * (first.len() as u64 - 44));
+    let error = place.bad(&[&on[..], &["--seconds", "0.2"]].concat());
+    assert!(error.contains("seconds") && error.contains("20 frames"), "{error}");
+
     fs::remove_file(place.path("checkpoint/tokenizer.json")).unwrap();
     let error = place.bad(&args);
     assert!(error.contains("tokenizer.json"), "{error}");

@@ -273,27 +273,27 @@ pub fn reinitialise<M: Module>(module: M, key: Key) -> M {
     module.map(&mut Reinitialise { path: Vec::new(), key, index: 0 })
 }
 
-/// Freezes every parameter whose name begins with none of `prefixes`; an empty list freezes nothing.
+/// Lets exactly the parameters learn whose names begin with one of `prefixes`; an empty list changes nothing.
 #[must_use]
 pub fn freeze_except<M: Module>(module: M, prefixes: &[String]) -> M {
     if prefixes.is_empty() {
         return module;
     }
-    freeze_unless(module, &|name| prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())))
+    learn_where(module, &|name| prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())))
 }
 
-/// Freezes every parameter for whose name `learns` is false.
+/// Lets exactly the parameters learn for whose name `learns` is true, whatever they did before; the others are frozen.
 #[must_use]
-pub fn freeze_unless<M: Module>(module: M, learns: &dyn Fn(&str) -> bool) -> M {
-    module.map(&mut FreezeUnless { path: Vec::new(), learns })
+pub fn learn_where<M: Module>(module: M, learns: &dyn Fn(&str) -> bool) -> M {
+    module.map(&mut LearnWhere { path: Vec::new(), learns })
 }
 
-struct FreezeUnless<'a> {
+struct LearnWhere<'a> {
     path: Vec<String>,
     learns: &'a dyn Fn(&str) -> bool,
 }
 
-impl ModuleMapper for FreezeUnless<'_> {
+impl ModuleMapper for LearnWhere<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_string());
     }
@@ -303,7 +303,7 @@ impl ModuleMapper for FreezeUnless<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if (self.learns)(&self.path.join(".")) { param } else { param.set_require_grad(false) }
+        param.set_require_grad((self.learns)(&self.path.join(".")))
     }
 }
 

@@ -26,7 +26,7 @@ pub enum FormatFlag {
 /// Flags of `generate`.
 #[derive(Debug, Args)]
 pub struct Flags {
-    /// Captions, one clip each
+    /// Captions, one clip each; for an imported checkpoint "" is no condition
     captions: Vec<String>,
     /// A text file with one caption a line, after those of the command line
     #[arg(long)]
@@ -58,6 +58,9 @@ pub struct Flags {
     /// Clips at once: more memory, less time, the same clips
     #[arg(long, default_value_t = 16)]
     batch: usize,
+    /// A sound that every clip goes on from (imported checkpoints); its length counts in --seconds
+    #[arg(long, value_name = "FILE")]
+    continue_from: Option<PathBuf>,
     /// Play so many clips for each one and keep the one that --by scores highest
     #[arg(long, value_name = "N")]
     best_of: Option<usize>,
@@ -97,6 +100,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
             guidance: flags.guidance,
         },
         seed: context.seed(),
+        continue_from: flags.continue_from.clone(),
         best_of: flags.best_of.map(|candidates| best_of(candidates, &flags.by)).transpose()?,
         batch: flags.batch,
         out: flags.out.clone(),

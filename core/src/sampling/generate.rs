@@ -56,6 +56,33 @@ pub struct Sample {
     pub entropies: Vec<f32>,
 }
 
+/// As [`generate`], with the first frames of each clip given: clips go on from them. `given` holds one clip a prompt, all of
+/// one length, at most `request.frames`; given actions have log-probability and entropy 0, as nothing was chosen.
+///
+/// # Errors
+/// As [`generate`]; [`Error::Shape`] and [`Error::Token`] when what is given does not fit the request or the layout.
+pub fn continue_from<P: Policy>(
+    policy: &P,
+    prompt: &P::Prompt,
+    given: &[Tokens],
+    request: &GenerationRequest,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Sample>> {
+    let frames = given.first().map_or(0, |clip| clip.frames);
+    let fits = given.len() == prompt.clips() && frames <= request.frames;
+    if !fits || given.iter().any(|clip| clip.frames != frames) {
+        return Err(Error::Shape {
+            what: "given clips",
+            expected: format!("{} of one length, at most {} frames", prompt.clips(), request.frames),
+            got: format!("{} clips, the first of {frames} frames", given.len()),
+        });
+    }
+    for (clip, tokens) in given.iter().enumerate() {
+        policy.layout().check_clip(clip, tokens)?;
+    }
+    run(policy, prompt, given, request, progress)
+}
+
 /// Samples one clip for each prompt. `progress` is told the number of finished frames after each.
 ///
 /// The draw of clip `c` at action `t` (its place in the clip, whatever the order of generation) is
@@ -68,6 +95,16 @@ pub struct Sample {
 pub fn generate<P: Policy>(
     policy: &P,
     prompt: &P::Prompt,
+    request: &GenerationRequest,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Sample>> {
+    run(policy, prompt, &[], request, progress)
+}
+
+fn run<P: Policy>(
+    policy: &P,
+    prompt: &P::Prompt,
+    given: &[Tokens],
     request: &GenerationRequest,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Sample>> {
@@ -122,6 +159,11 @@ pub fn generate<P: Policy>(
         }
         tokens.clear();
         for (clip, drawn) in drawn.iter_mut().enumerate() {
+            if let Some(token) = given.get(clip).and_then(|given| given.ids.get(action)) {
+                drawn.give(action, *token);
+                tokens.push(*token);
+                continue;
+            }
             // Only the slot's own entries: padding cannot be drawn whatever it holds.
             let row = clip * codebook..clip * codebook + slot;
             let null_row = null_logits.and_then(|null| null.get(row.clone()));
@@ -149,6 +191,13 @@ struct Drawn {
 }
 
 impl Drawn {
+    /// A token that nobody chose.
+    fn give(&mut self, action: usize, token: u32) {
+        if let Some(place) = self.ids.get_mut(action) {
+            *place = token;
+        }
+    }
+
     fn put(&mut self, action: usize, shaped: &Shaped, id: usize) -> Result<()> {
         let place = (self.ids.get_mut(action), self.log_probabilities.get_mut(action), self.entropies.get_mut(action));
         let (Some(token), Some(log_probability), Some(entropy)) = place else {

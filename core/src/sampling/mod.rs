@@ -19,5 +19,5 @@ mod learn;
 mod shape;
 
 pub use config::SamplingConfig;
-pub use generate::{GenerationRequest, Sample, generate};
+pub use generate::{GenerationRequest, Sample, continue_from, generate};
 pub use shape::Shaped;

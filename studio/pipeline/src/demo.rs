@@ -123,6 +123,7 @@ pub fn demo(
         frames: first.layout().frames_in(seconds).max(1),
         seed: recipe.seed,
         batch: stage.batch.max(16),
+        given: None,
     };
     observer.notice(&format!("measuring {} held-out captions before and after", held_out.len()));
     let listen = |policy: &HierarchicalPolicy| -> Result<Vec<Measurement>> {

@@ -1,10 +1,15 @@
 //! Music from captions: clips as files, with a list of what each is.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::Device;
 use musicrl_codec::{
     audio::Audio,
+    decode::decode_file,
+    resample::resample,
     write::{write_opus, write_wav},
 };
 use musicrl_core::{policy::Policy as _, reward::Score, sampling::SamplingConfig};
@@ -65,6 +70,8 @@ pub struct GenerateSettings {
     pub sampling: SamplingConfig,
     /// Clip `i` of the request draws the numbers of (seed, 0, i); candidate `j` of `n` those of (seed, 0, i n + j).
     pub seed: u64,
+    /// A sound that every clip goes on from; its length counts in `clip_seconds`. For imported checkpoints.
+    pub continue_from: Option<PathBuf>,
     /// Whether each clip is the best of several.
     pub best_of: Option<BestOfSettings>,
     /// Clips at once; the result does not depend on it.
@@ -147,8 +154,21 @@ pub fn generate_with<M: Player>(
         None => None,
     };
     let frames = frames_in(seconds).max(1);
-    let play_settings =
-        PlaySettings { sampling: settings.sampling.clone(), frames, seed: settings.seed, batch: settings.batch };
+    let given = match &settings.continue_from {
+        None => None,
+        Some(path) => Some(music.tokens(&sound_of(path, music.sample_rate_hz())?)?),
+    };
+    if let Some(given) = given.as_ref().filter(|given| given.frames >= frames) {
+        let expected = format!("longer than the sound that clips go on from ({} frames)", given.frames);
+        return Err(Error::config("seconds", expected, format!("{frames} frames")));
+    }
+    let play_settings = PlaySettings {
+        sampling: settings.sampling.clone(),
+        frames,
+        seed: settings.seed,
+        batch: settings.batch,
+        given: None,
+    };
     fs::create_dir_all(&settings.out).map_err(Error::io("create", &settings.out))?;
 
     let wanted: Vec<&str> = settings
@@ -198,6 +218,12 @@ pub fn generate_with<M: Player>(
     let path = settings.out.join("clips.jsonl");
     fs::write(&path, list).map_err(Error::io("write", &path))?;
     Ok(written)
+}
+
+/// The channels of a sound file at a rate.
+fn sound_of(path: &Path, sample_rate_hz: u32) -> Result<Vec<Vec<f32>>> {
+    let audio = decode_file(path)?.audio;
+    audio.channels.iter().map(|samples| Ok(resample(samples, audio.sample_rate_hz, sample_rate_hz)?)).collect()
 }
 
 /// The first words of a caption as part of a file name.

@@ -8,7 +8,7 @@ use burn::{
     tensor::{DType, Device, Int, Tensor},
 };
 use musicrl_core::{
-    params::{ParamTable, freeze_unless},
+    params::{ParamTable, learn_where},
     policy::{Policy as _, Prompt as _, frames_from_tokens},
     random::{Key, Purpose},
     sampling::{GenerationRequest, SamplingConfig, generate},
@@ -172,7 +172,7 @@ fn values_begin_at_zero_and_see_only_what_was_chosen_before() {
     let (model, prompt) = load("musicgen_mono");
     let device = Device::flex().autodiff();
     let value = MusicGenValue::new(model.policy.to_device(&device)).train();
-    let value = freeze_unless(value, &|name| name.starts_with("value_"));
+    let value = learn_where(value, &|name| name.starts_with("value_"));
     let mut table = ParamTable::collect_trainable(&value);
     assert_eq!(table.entries().len(), 2);
     let frames = clips(&value.trunk, 3, 6, &device);

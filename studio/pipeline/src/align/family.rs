@@ -77,6 +77,12 @@ pub trait Player: Sync {
 
     /// Samples a second of that sound.
     fn sample_rate_hz(&self) -> u32;
+
+    /// A sound as the policy's tokens, for clips that go on from it; `channels` at the player's own rate.
+    ///
+    /// # Errors
+    /// When the family has no way from sound to tokens, or the sound is too short.
+    fn tokens(&self, channels: &[Vec<f32>]) -> Result<Tokens>;
 }
 
 impl Learnable for HierarchicalPolicy {
@@ -132,6 +138,10 @@ impl Player for Music {
 
     fn sample_rate_hz(&self) -> u32 {
         Self::sample_rate_hz(self)
+    }
+
+    fn tokens(&self, _channels: &[Vec<f32>]) -> Result<Tokens> {
+        Err(Error::config("continue_from", "left out: only imported checkpoints go on from a sound", "a sound"))
     }
 }
 

@@ -4,7 +4,7 @@ use musicrl_core::{
     policy::{ConditionPrompt, Prompt as _},
     random::{Key, Purpose},
     reward::SumReport,
-    sampling::{GenerationRequest, SamplingConfig, generate},
+    sampling::{GenerationRequest, SamplingConfig, continue_from, generate},
     tokens::Tokens,
 };
 
@@ -25,6 +25,8 @@ pub struct PlaySettings {
     pub seed: u64,
     /// Clips that are generated at once; the result does not depend on it.
     pub batch: usize,
+    /// The first frames of every clip, where they go on from something.
+    pub given: Option<Tokens>,
 }
 
 /// Clips, what they were made for, and their sound where it was wanted.
@@ -94,7 +96,12 @@ pub fn play_clips<M: Player>(
             step,
             clips: clips.iter().map(|clip| numbers[*clip]).collect(),
         };
-        for sample in generate(policy, &prompt.select(clips)?, &request, &mut |_| {})? {
+        let prompt = prompt.select(clips)?;
+        let samples = match &settings.given {
+            None => generate(policy, &prompt, &request, &mut |_| {})?,
+            Some(given) => continue_from(policy, &prompt, &vec![given.clone(); clips.len()], &request, &mut |_| {})?,
+        };
+        for sample in samples {
             played.log_probabilities.push(sample.log_probabilities.iter().map(|value| f64::from(*value)).sum());
             played.tokens.push(sample.tokens);
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use burn::{module::Module as _, tensor::Device};
 use musicrl_codec::{audio::Audio, write::write_wav};
 use musicrl_core::{
-    params::Storage,
+    params::{Storage, learn_where},
     policy::Policy as _,
     random::{Key, Purpose},
     reward::{Score, SumReport},
@@ -97,7 +97,13 @@ impl<'a, M: Player> Stage<'a, M> {
         if frames == 0 {
             return Err(Error::config("clip_seconds", "at least one frame of the policy", seconds));
         }
-        let settings = PlaySettings { sampling: config.sampling.core(), frames, seed: parts.seed, batch: config.batch };
+        let settings = PlaySettings {
+            sampling: config.sampling.core(),
+            frames,
+            seed: parts.seed,
+            batch: config.batch,
+            given: None,
+        };
         let device = device.clone().autodiff();
         let device = if config.checkpointing { device.gradient_checkpointing() } else { device };
         let policy = M::Policy::prepare(&parts.start, &config, parts.seed, &device)?;
@@ -376,6 +382,8 @@ impl<M: Player> Stage<'_, M> {
     pub fn policy_of_checkpoint(&self, files: &BTreeMap<String, Vec<u8>>) -> Result<M::Policy> {
         let bytes = files.get(POLICY).map_or(&[][..], Vec::as_slice);
         let policy = self.learner.policy.clone();
-        Ok(M::Policy::table(&policy).read_safetensors(bytes)?.apply(policy)?.valid())
+        let policy = M::Policy::table(&policy).read_safetensors(bytes)?.apply(policy)?.valid();
+        // What this stage froze is no matter of the next one.
+        Ok(learn_where(policy, &|_| true))
     }
 }

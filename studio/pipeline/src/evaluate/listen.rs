@@ -107,6 +107,7 @@ pub(super) fn listen(
         frames: policy.layout().frames_in(settings.play.clip_seconds).max(1),
         seed: settings.play.seed,
         batch,
+        given: None,
     };
     let captions: Vec<&str> = prompts.iter().map(String::as_str).collect();
     let mut heard = Heard { clips: Vec::new(), ratings: Vec::new(), embedded: Embedded::default(), tokens: Vec::new() };

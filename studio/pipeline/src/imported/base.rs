@@ -7,7 +7,7 @@ use std::{
 
 use burn::{module::Module as _, tensor::Device};
 use musicrl_core::{
-    params::{ParamTable, Storage, freeze_unless},
+    params::{ParamTable, Storage, learn_where},
     random::{Key, Purpose},
 };
 use musicrl_zoo::{
@@ -149,7 +149,7 @@ fn read_manifest(dir: &Path) -> Result<Manifest> {
 fn learned(policy: MusicGenPolicy) -> (ParamTable, MusicGenPolicy) {
     let whole = policy.adapters().is_none();
     let device = policy.decoder.device().autodiff();
-    let policy = freeze_unless(policy.to_device(&device).train(), &|name| whole || name.contains(ADAPTER));
+    let policy = learn_where(policy.to_device(&device).train(), &|name| whole || name.contains(ADAPTER));
     (ParamTable::collect_trainable(&policy), policy)
 }
 

@@ -5,7 +5,7 @@ use burn::{
     tensor::{Device, Int, Tensor},
 };
 use musicrl_core::{
-    params::{ParamTable, freeze_unless},
+    params::{ParamTable, learn_where},
     random::{Key, Purpose},
     tokens::Tokens,
 };
@@ -47,7 +47,7 @@ impl Learnable for MusicGenPolicy {
         let whole = config.lora.is_none();
         let policy = policy.to_device(device).train();
         let policy = if whole { own_leaves(start, policy)? } else { policy };
-        Ok(freeze_unless(policy, &|name| {
+        Ok(learn_where(policy, &|name| {
             let named = config.trainable.is_empty() || config.trainable.iter().any(|prefix| name.starts_with(prefix));
             named && (whole || name.contains(ADAPTER))
         }))
@@ -68,7 +68,7 @@ impl Learnable for MusicGenPolicy {
             (ValueTrunk::Own, None) => (own_leaves(&base, base.clone())?, |name| !name.contains("decoder.heads.")),
         };
         // New tensors begin on an autodiff device without asking for gradients.
-        Ok(freeze_unless(MusicGenValue::new(trunk).train(), &learns))
+        Ok(learn_where(MusicGenValue::new(trunk).train(), &learns))
     }
 
     fn table<M: Module>(module: &M) -> ParamTable {
@@ -117,6 +117,11 @@ impl Player for MusicGen {
             sounds.push(mono);
         }
         Ok(sounds)
+    }
+
+    /// Mono is given to every channel of a stereo policy; of a stereo sound a mono policy hears the mean.
+    fn tokens(&self, channels: &[Vec<f32>]) -> Result<Tokens> {
+        Ok(self.tokens_of(channels)?)
     }
 
     fn sample_rate_hz(&self) -> u32 {

@@ -51,6 +51,7 @@ pub fn centre(
         frames: policy.config().layout.frames_in(bundle.clip_seconds()),
         seed: settings.seed,
         batch: BATCH,
+        given: None,
     };
     let played = play(&policy, &music, &captions, &play_settings, (CENTRING_STEP, 0), false)?;
     let clips: Vec<PreferenceClip> = played

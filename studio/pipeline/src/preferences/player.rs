@@ -52,7 +52,7 @@ impl<'a> Player<'a> {
             identity: system.bundle.identity(),
             policy,
             music,
-            settings: PlaySettings { sampling, frames, seed: settings.seed, batch: settings.batch },
+            settings: PlaySettings { sampling, frames, seed: settings.seed, batch: settings.batch, given: None },
             keep_sound: settings.audio,
         })
     }

@@ -38,6 +38,9 @@ struct CaptionCache {
 }
 
 impl ClapAdherence {
+    /// Its name in recipes.
+    pub const NAME: &str = "clap_adherence";
+
     /// A judge with the given model, whose folder must have a `tokenizer.json`.
     ///
     /// # Errors
@@ -157,7 +160,7 @@ fn window_starts(samples: usize, window: usize) -> Vec<usize> {
 
 impl Reward for ClapAdherence {
     fn name(&self) -> &str {
-        "clap_adherence"
+        Self::NAME
     }
 
     fn hears_audio(&self) -> bool {

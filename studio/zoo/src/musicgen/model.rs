@@ -40,7 +40,7 @@ impl MusicGen {
         self.tokenizer.is_some()
     }
 
-    /// Captions as the policy sees them, padded to the longest.
+    /// Captions as the policy sees them, padded to the longest; an empty caption is no condition.
     ///
     /// # Errors
     /// [`Error::File`] when the checkpoint has no `tokenizer.json`; [`Error::Input`] for no captions, or one too long.
@@ -49,7 +49,8 @@ impl MusicGen {
             Error::input("a caption", "a `tokenizer.json` in the checkpoint's folder", "none: only ids can be used")
         })?;
         let (ids, mask, dims) = crate::text::encode(tokenizer, captions, 0)?;
-        self.prompt_of_ids(&ids, &mask, dims)
+        let prompt = self.prompt_of_ids(&ids, &mask, dims)?;
+        Ok(prompt.without_conditions(|clip| captions.get(clip).is_some_and(|caption| caption.trim().is_empty())))
     }
 
     /// Ids of captions as the policy sees them.

@@ -56,6 +56,13 @@ impl TextPrompt {
         Self { texts: vec![None; clips], tokens: 1, width }
     }
 
+    /// The same with no condition for the clips that `without` names.
+    #[must_use]
+    pub fn without_conditions(mut self, without: impl Fn(usize) -> bool) -> Self {
+        self.texts.iter_mut().enumerate().filter(|(clip, _)| without(*clip)).for_each(|(_, text)| *text = None);
+        self
+    }
+
     /// Tokens of a text, padding included.
     #[must_use]
     pub fn tokens(&self) -> usize {

@@ -43,6 +43,33 @@ impl MusicGen {
         Ok(Tensor::cat(sounds, 1))
     }
 
+    /// A sound at the codec's rate as a clip of the policy. Mono is given to every channel of a stereo policy; of several
+    /// channels a mono policy hears the mean.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) for no sound, channels of different length, or a sound too short or long.
+    pub fn tokens_of(&self, channels: &[Vec<f32>]) -> Result<Tokens> {
+        let wanted = self.policy.decoder.config().audio_channels.max(1);
+        let samples = channels.first().map_or(0, Vec::len);
+        if samples == 0 || channels.iter().any(|channel| channel.len() != samples) {
+            return Err(crate::Error::input(
+                "a sound",
+                "channels of one length",
+                format!("{} channels", channels.len()),
+            ));
+        }
+        let wave: Vec<f32> = if channels.len() == wanted {
+            channels.concat()
+        } else {
+            let count = channels.len() as f32;
+            let mean = (0..samples).map(|at| channels.iter().map(|channel| channel[at]).sum::<f32>() / count);
+            mean.collect::<Vec<_>>().repeat(wanted)
+        };
+        let ([_, slots, frames], codes) = self.codes_of(&wave, [1, wanted, samples])?;
+        let ids = (0..frames).flat_map(|t| (0..slots).map(move |k| k * frames + t)).map(|at| codes[at]).collect();
+        Ok(Tokens::new(ids, slots)?)
+    }
+
     /// The codes of a sound, with their shape `[clips, codebooks, frames]`.
     ///
     /// # Shapes

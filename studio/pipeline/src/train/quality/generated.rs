@@ -38,7 +38,7 @@ pub fn generated_clips(
     let device = device.clone().inner();
     let (policy, music) = (load_policy(bundle, &device)?, Music::load(bundle, &device)?);
     let frames = policy.layout().frames_in(bundle.clip_seconds()).max(1);
-    let settings = PlaySettings { sampling: SamplingConfig::default(), frames, seed, batch: BATCH };
+    let settings = PlaySettings { sampling: SamplingConfig::default(), frames, seed, batch: BATCH, given: None };
     let mut clips = Vec::with_capacity(wanted.len());
     for chunk in wanted.chunks(BATCH) {
         progress(clips.len(), wanted.len())?;
