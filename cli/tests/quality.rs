@@ -51,15 +51,15 @@ fn simulated_ratings_are_marked_wherever_they_are_stored() {
     let args = [&["train", "quality"], &folders[..], &SMALL[..]].concat();
     let trained = json(&args);
     assert_eq!((trained["part"].as_str(), trained["ratings"].as_str()), (Some("quality"), Some("simulated")));
-    // Six clips and three, four versions of each, three ratings of every one.
-    assert_eq!((trained["rated_sounds"].as_u64(), trained["rating_count"].as_u64()), (Some(36), Some(108)));
+    // Six clips and three, six versions of each, three ratings of every one.
+    assert_eq!((trained["rated_sounds"].as_u64(), trained["rating_count"].as_u64()), (Some(54), Some(162)));
     assert_eq!(trained["evaluation"]["simulated"], 1.0);
-    assert_eq!(trained["held_out"]["sounds"], 12);
+    assert_eq!(trained["held_out"]["sounds"], 18);
     assert!(trained["next"].as_str().unwrap().contains("acoustic_quality"));
     let manifest: Value = serde_json::from_slice(&std::fs::read(bundle.join("bundle.json")).unwrap()).unwrap();
     assert_eq!(manifest["parts"]["quality"]["config"]["ratings"], "simulated");
     let ratings = std::fs::read_to_string(out.join("ratings.jsonl")).unwrap();
-    assert!(ratings.lines().count() == 36 && ratings.lines().all(|line| line.contains("simulated-")));
+    assert!(ratings.lines().count() == 54 && ratings.lines().all(|line| line.contains("simulated-")));
     // Again from its checkpoint: the same weights.
     let weights = std::fs::read(bundle.join("quality.safetensors")).unwrap();
     json(&args);

@@ -64,11 +64,14 @@ pub fn run(context: &Context, quality: &QualityFlags) -> Result<Report, Failure>
         Preset::Published => QualityConfig::published(),
     };
     let steps = flags.steps.unwrap_or(match flags.preset {
-        Preset::Base => 400,
+        Preset::Base => 800,
         Preset::Small => 2_000,
         Preset::Published => 50_000,
     });
-    let mut training = QualityTrainingConfig::default();
+    let mut training = match flags.preset {
+        Preset::Base | Preset::Small => QualityTrainingConfig::default(),
+        Preset::Published => QualityTrainingConfig::published(),
+    };
     training.optimiser.decay_steps = steps;
     let mut settings: Settings = flags.settings(&Settings { model, training })?;
     settings.model.ratings = quality.ratings.as_ref().map_or(RatingsOrigin::Simulated, |_| RatingsOrigin::Human);
@@ -195,6 +198,12 @@ fn with_calibration(mut report: Report, agreement: &Agreement) -> Report {
     report = report.line("held-out sounds by their prediction: how many, mean prediction, mean rating");
     for bin in agreement.bins.iter().filter(|bin| bin.count > 0) {
         report = report.line(format!("  {:>5}  {:.2}  {:.2}", bin.count, bin.predicted, bin.rated));
+    }
+    report = report.line("the same by kind, with Spearman's correlation within it");
+    for (name, group) in &agreement.groups {
+        let within = group.spearman.map_or("-".into(), |value| format!("{value:.2}"));
+        report = report
+            .line(format!("  {:>5}  {:.2}  {:.2}  {within:>5}  {name}", group.sounds, group.predicted, group.rated));
     }
     report.value("held_out", agreement)
 }

@@ -35,7 +35,7 @@ impl Rated {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
-    /// Weight of the order of pairs; 0: none.
+    /// Weight of the order of pairs; 0: none. It is off by default: on simulated ratings it changed nothing.
     pub ranking_weight: f64,
     /// Pairs whose mean ratings differ by less say nothing about their order.
     pub ranking_gap: f64,
@@ -45,7 +45,7 @@ pub struct LossConfig {
 
 impl Default for LossConfig {
     fn default() -> Self {
-        Self { ranking_weight: 0.2, ranking_gap: 0.5, spread_weight: 0.1 }
+        Self { ranking_weight: 0.0, ranking_gap: 0.5, spread_weight: 0.1 }
     }
 }
 

@@ -262,9 +262,9 @@ mod tests {
         for (clip, features) in features.iter().enumerate() {
             values.extend_from_slice(features.window(0, longest));
             // Whatever lies behind the end.
-            values.resize((clip + 1) * longest * 80, 3.0);
+            values.resize((clip + 1) * longest * features.bands(), 3.0);
         }
-        let batch = Tensor::from_data(TensorData::new(values, [3, longest, 80]), &Device::flex());
+        let batch = Tensor::from_data(TensorData::new(values, [3, longest, features[0].bands()]), &Device::flex());
         let frames: Vec<usize> = features.iter().map(Features::frames).collect();
         let together: Vec<f32> = model.forward(batch, &frames).unwrap().mean.into_data().try_to_vec().unwrap();
         for (features, together) in features.iter().zip(together) {
@@ -286,7 +286,7 @@ mod tests {
         let mut broken = noise(1, 16_000);
         broken[777] = f32::NAN;
         assert!(refused(&broken, RATE_HZ).contains("sample 777"));
-        let features = Tensor::zeros([2, 30, 80], &Device::flex());
+        let features = Tensor::zeros([2, 30, 64], &Device::flex());
         for frames in [vec![30], vec![30, 31], vec![30, 1]] {
             assert!(model.forward(features.clone(), &frames).is_err(), "{frames:?}");
         }

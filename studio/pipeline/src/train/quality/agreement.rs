@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use musicrl_core::stats::{kendall, pearson, spearman};
+use musicrl_core::stats::{kendall, mean, pearson, spearman};
 use musicrl_rewards::quality::{OPINION_RANGE, Opinion};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,20 @@ pub struct Bin {
     pub rated: f64,
 }
 
+/// Sounds that have something in common.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// How many.
+    pub sounds: usize,
+    /// Mean of their predictions.
+    pub predicted: f64,
+    /// Mean of their mean ratings.
+    pub rated: f64,
+    /// Spearman's correlation within the group; `None` for few sounds, or where raters without bias and noise would
+    /// tell none of them apart.
+    pub spearman: Option<f64>,
+}
+
 /// Agreement of predictions with mean ratings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
@@ -57,8 +71,8 @@ pub struct Agreement {
     /// Spearman's correlation of the mean rating with the opinion without bias and noise, where that is known: what a
     /// perfect predictor could reach.
     pub ceiling_spearman: Option<f64>,
-    /// Spearman's correlation within each group of sounds.
-    pub groups: BTreeMap<String, f64>,
+    /// The groups of sounds.
+    pub groups: BTreeMap<String, Group>,
     /// Predicted against rated.
     pub bins: Vec<Bin>,
 }
@@ -98,17 +112,28 @@ pub fn agreement(judged: &[Judged<'_>]) -> Option<Agreement> {
     })
 }
 
-fn groups(judged: &[Judged<'_>]) -> BTreeMap<String, f64> {
-    let mut members: BTreeMap<&str, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
-    for Judged { sound, opinion } in judged {
-        for group in &sound.groups {
-            let (predicted, rated) = members.entry(group).or_default();
-            predicted.push(opinion.mean);
-            rated.push(sound.rated.mean);
+fn groups(judged: &[Judged<'_>]) -> BTreeMap<String, Group> {
+    let mut members: BTreeMap<&str, Vec<&Judged<'_>>> = BTreeMap::new();
+    for one in judged {
+        for group in &one.sound.groups {
+            members.entry(group).or_default().push(one);
         }
     }
-    let large = members.into_iter().filter(|(_, (predicted, _))| predicted.len() >= GROUP_MIN);
-    large.filter_map(|(name, (predicted, rated))| Some((name.to_owned(), spearman(&predicted, &rated).ok()?))).collect()
+    members.into_iter().map(|(name, members)| (name.to_owned(), group(&members))).collect()
+}
+
+fn group(members: &[&Judged<'_>]) -> Group {
+    let predicted: Vec<f64> = members.iter().map(|one| one.opinion.mean).collect();
+    let rated: Vec<f64> = members.iter().map(|one| one.sound.rated.mean).collect();
+    let first = members.first().and_then(|one| one.sound.opinion);
+    let alike = first.is_some() && members.iter().all(|one| one.sound.opinion == first);
+    let told_apart = members.len() >= GROUP_MIN && !alike;
+    Group {
+        sounds: members.len(),
+        predicted: mean(&predicted),
+        rated: mean(&rated),
+        spearman: told_apart.then(|| spearman(&predicted, &rated).ok()).flatten(),
+    }
 }
 
 fn bins(predicted: &[f64], rated: &[f64]) -> Vec<Bin> {
@@ -148,8 +173,10 @@ impl Agreement {
                 metrics.push(name, value);
             }
         }
-        for (group, value) in &self.groups {
-            metrics.push(format!("spearman_{group}"), *value);
+        for (name, group) in &self.groups {
+            if let Some(value) = group.spearman {
+                metrics.push(format!("spearman_{name}"), value);
+            }
         }
         metrics
     }
@@ -184,7 +211,9 @@ mod tests {
         assert!(got.spearman.is_some_and(|rho| (rho - 0.5).abs() < 1e-12) && got.ceiling_spearman.is_none());
         let scatter: f64 = 0.04 + 0.64 + 0.81 + 0.16 + 1.96 + 0.36;
         assert!((got.spread_ratio - (scatter / 6.0 / 0.25).sqrt()).abs() < 1e-9);
-        assert!(got.groups.is_empty(), "groups of one or two say nothing");
+        let group = got.groups["a"];
+        assert_eq!((group.sounds, group.spearman), (2, None), "a group of two has no order worth a name");
+        assert!((group.predicted - 2.55).abs() < 1e-12 && (group.rated - 2.25).abs() < 1e-12, "{group:?}");
         assert_eq!(got.bins.iter().map(|bin| bin.count).sum::<usize>(), 3);
     }
 
@@ -200,9 +229,15 @@ mod tests {
         let predicted: Vec<f64> =
             (0..20).map(|at| if at < 10 { ratings(at)[0] } else { 6.0 - ratings(at)[0] }).collect();
         let got = measure(&sounds, &predicted);
-        assert!((got.groups["up"] - 1.0).abs() < 1e-12 && (got.groups["down"] + 1.0).abs() < 1e-12);
+        let within = |got: &Agreement, name: &str| got.groups[name].spearman;
+        assert!(within(&got, "up").is_some_and(|rho| (rho - 1.0).abs() < 1e-12));
+        assert!(within(&got, "down").is_some_and(|rho| (rho + 1.0).abs() < 1e-12));
         assert!(got.ceiling_spearman.is_some_and(|ceiling| (ceiling - 1.0).abs() < 1e-12));
         assert!(got.metrics().get("spearman_down").is_some());
+        // What raters tell apart by their noise alone has no order.
+        let alike: Vec<RatedSound> =
+            sounds.iter().map(|sound| RatedSound { opinion: Some(3.0), ..sound.clone() }).collect();
+        assert_eq!(within(&measure(&alike, &predicted), "up"), None);
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Default for QualityTrainingConfig {
     fn default() -> Self {
         Self {
             batch_clips: 32,
-            crop_seconds: 10.0,
+            crop_seconds: 3.0,
             held_out_share: 0.2,
             cache_mib: 1024,
             loss: LossConfig::default(),
@@ -41,6 +41,14 @@ impl Default for QualityTrainingConfig {
 }
 
 impl QualityTrainingConfig {
+    /// For the published sizes: more and longer sounds.
+    #[must_use]
+    pub fn published() -> Self {
+        let simulated =
+            SimulatedConfig { clips: 20_000, held_out_clips: 256, generated: 4_000, ..SimulatedConfig::default() };
+        Self { batch_clips: 128, crop_seconds: 10.0, cache_mib: 16_384, simulated, ..Self::default() }
+    }
+
     /// Checks every field, those of the model beside them; `prefix` is where the settings stand.
     ///
     /// # Errors

@@ -32,11 +32,11 @@ pub struct SimulatedConfig {
 impl Default for SimulatedConfig {
     fn default() -> Self {
         Self {
-            clips: 256,
-            held_out_clips: 48,
-            generated: 64,
+            clips: 768,
+            held_out_clips: 64,
+            generated: 192,
             held_out_generated: 24,
-            versions: 4,
+            versions: 6,
             raters: RatersConfig::default(),
         }
     }
@@ -158,12 +158,14 @@ impl DegradedSounds {
                 let opinion = RatersConfig::opinion(quality, degradation.strength);
                 let ratings = raters.rate(opinion, seed, sounds.len() as u64);
                 let name = format!("{} {} {:.3}", source.name, degradation.kind.name(), degradation.strength);
-                let groups = match source.is_generated() {
-                    // Degradations of generated clips stay out of the kinds: their lower opinions alone would make an
-                    // order within a kind.
-                    true => vec!["generated".to_owned()],
-                    false => vec!["corpus".to_owned(), degradation.kind.name().to_owned()],
+                // Degradations of generated clips stay out of the kinds: their lower opinions alone would make an order
+                // within a kind.
+                let groups: &[&str] = match (source.is_generated(), degradation.kind) {
+                    (true, Kind::Clean) => &["generated", "generated_clean"],
+                    (true, _) => &["generated"],
+                    (false, kind) => &["corpus", kind.name()],
                 };
+                let groups = groups.iter().map(|group| (*group).to_owned()).collect();
                 let sound = RatedSound::new(name, source.split, ratings)?;
                 sounds.push(RatedSound { groups, opinion: Some(opinion), ..sound });
                 versions.push((at, degradation));

@@ -17,7 +17,7 @@ mod record;
 mod source;
 mod training;
 
-pub use agreement::{Agreement, Bin, Judged, agreement};
+pub use agreement::{Agreement, Bin, Group, Judged, agreement};
 pub use config::QualityTrainingConfig;
 pub use degrade::{Degradation, Kind};
 pub use degraded::{DegradedSounds, GeneratedClip, SimulatedConfig};
