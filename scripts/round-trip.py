@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "studio/zoo/tests/fixtures/generate"))
 import musicgen  # noqa: E402
 
-PROGRAM = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "target/release/musicrl")
+PROGRAM = str(pathlib.Path(sys.argv[1]).resolve()) if len(sys.argv) > 1 else str(ROOT / "target/release/musicrl")
 WORDS = ["<pad>", "</s>", "<unk>", "a", "calm", "fast", "piano", "flute", "piece", "with", "drums"]
 RECIPE = """
 seed = 1
