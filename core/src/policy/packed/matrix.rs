@@ -5,7 +5,7 @@ use alloc::{vec, vec::Vec};
 /// Columns computed side by side.
 const TILE: usize = 16;
 
-/// `[rows, columns]` as tiles of [`TILE`] columns, row after row inside a tile.
+/// `[rows, columns]` as tiles of 16 columns, row after row inside a tile.
 #[derive(Debug, Clone)]
 pub struct Matrix {
     tiles: Vec<f32>,

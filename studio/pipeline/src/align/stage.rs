@@ -180,7 +180,7 @@ impl<'a, M: Player> Stage<'a, M> {
     }
 
     /// The gradient that a step's clips give the policy's loss by their rewards alone, in the order of
-    /// [`ParamTable`], and the clips' totals. Nothing is learned.
+    /// [`ParamTable`](musicrl_core::params::ParamTable), and the clips' totals. Nothing is learned.
     ///
     /// # Errors
     /// When a model or a judge fails.

@@ -19,6 +19,7 @@ mod run;
 mod sound;
 mod steps;
 mod value;
+mod walk;
 
 pub use block::Block;
 pub use config::{Config, DecoderConfig};

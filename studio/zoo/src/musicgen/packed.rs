@@ -5,11 +5,7 @@
 
 use std::sync::Arc;
 
-use musicrl_core::{
-    Error as CoreError, Result as CoreResult,
-    policy::{Decoder, Prompt as _},
-    tokens::DelayPattern,
-};
+use musicrl_core::policy::Prompt as _;
 use rayon::prelude::*;
 
 use super::{MusicGenDecoder, TextPrompt, block::Attention, positions::positions};
@@ -164,30 +160,6 @@ impl PackedMusicGen {
             weights,
         })
     }
-
-    /// Begins to walk the actions of `frames` frames.
-    ///
-    /// # Errors
-    /// As [`session`](Self::session).
-    pub(super) fn walk(
-        &self,
-        decoder: &MusicGenDecoder,
-        prompt: &TextPrompt,
-        pattern: &DelayPattern,
-        frames: usize,
-    ) -> Result<Walk> {
-        let codebooks = pattern.codebooks();
-        let steps = frames + pattern.delay_max();
-        Ok(Walk {
-            session: self.session(decoder, prompt, steps)?,
-            column: vec![pattern.pad(); prompt.clips() * codebooks],
-            row: Vec::new(),
-            pattern: pattern.clone(),
-            frames,
-            at: None,
-            codebook: 0,
-        })
-    }
 }
 
 /// Keys and values of one layer: `[steps, clips, width]` and `[clips, tokens, width]`.
@@ -213,6 +185,24 @@ pub struct Session {
 }
 
 impl Session {
+    /// Clips that are decoded together.
+    #[must_use]
+    pub fn clips(&self) -> usize {
+        self.clips
+    }
+
+    /// Entries of a codebook.
+    #[must_use]
+    pub fn vocab(&self) -> usize {
+        self.weights.vocab
+    }
+
+    /// The logits of the last step, `[clips, codebooks, vocab_size]`; empty before the first.
+    #[must_use]
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
     /// Takes the next column and gives the logits of the one after it.
     ///
     /// # Shapes
@@ -321,77 +311,4 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 fn add(x: &mut [f32], y: &[f32]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
-}
-
-/// A session that walks the actions in generation order.
-#[derive(Debug)]
-pub(super) struct Walk {
-    session: Session,
-    pattern: DelayPattern,
-    frames: usize,
-    /// The column that the session takes next: `[clips, codebooks]`.
-    column: Vec<u32>,
-    /// The step whose logits are there; `None` before the first.
-    at: Option<usize>,
-    codebook: usize,
-    row: Vec<f32>,
-}
-
-impl Decoder for Walk {
-    fn logits(&mut self) -> CoreResult<&[f32]> {
-        let codebooks = self.pattern.codebooks();
-        let failed = |error: Error| CoreError::Format { expected: "a decoder's step", got: error.to_string() };
-        let step = match self.at {
-            Some(step) => step,
-            None => {
-                self.session.step(&self.column).map_err(failed)?;
-                self.column.fill(self.pattern.pad());
-                self.at = Some(0);
-                0
-            }
-        };
-        let mut step = step;
-        // The next place that holds a frame.
-        while self.codebook >= codebooks || self.pattern.frame_at(step, self.codebook, self.frames).is_none() {
-            self.codebook += 1;
-            if self.codebook < codebooks {
-                continue;
-            }
-            step += 1;
-            if step >= self.frames + self.pattern.delay_max() {
-                let got = format!("a step past {} frames", self.frames);
-                return Err(CoreError::Shape { what: "a decoder", expected: "an action left".into(), got });
-            }
-            self.session.step(&self.column).map_err(failed)?;
-            self.column.fill(self.pattern.pad());
-            (self.at, self.codebook) = (Some(step), 0);
-        }
-        let vocab = self.session.weights.vocab;
-        self.row.clear();
-        for clip in self.session.logits.chunks_exact(codebooks * vocab) {
-            self.row.extend_from_slice(&clip[self.codebook * vocab..(self.codebook + 1) * vocab]);
-        }
-        Ok(&self.row)
-    }
-
-    fn accept(&mut self, tokens: &[u32]) -> CoreResult<()> {
-        let (codebooks, vocab) = (self.pattern.codebooks(), self.session.weights.vocab);
-        let step = self.at.filter(|step| self.pattern.frame_at(*step, self.codebook, self.frames).is_some());
-        if step.is_none() || tokens.len() != self.session.clips {
-            return Err(CoreError::Shape {
-                what: "accepted tokens",
-                expected: format!("[{}] after logits", self.session.clips),
-                got: format!("[{}]", tokens.len()),
-            });
-        }
-        for (clip, token) in tokens.iter().enumerate() {
-            if *token as usize >= vocab {
-                let at = (clip, step.unwrap_or(0), self.codebook);
-                return Err(CoreError::Token { at, codebook: vocab, got: i64::from(*token) });
-            }
-            self.column[clip * codebooks + self.codebook] = *token;
-        }
-        self.codebook += 1;
-        Ok(())
-    }
 }

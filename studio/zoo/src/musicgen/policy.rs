@@ -10,7 +10,7 @@ use musicrl_core::{
     tokens::{DelayPattern, Slot, StreamKind, TokenLayout},
 };
 
-use super::{MusicGenDecoder, TextPrompt, packed::PackedMusicGen, pattern};
+use super::{MusicGenDecoder, TextPrompt, packed::PackedMusicGen, pattern, walk::walks};
 use crate::Result;
 
 /// MusicGen's decoder with the layout of its codec: frames of K acoustic slots.
@@ -111,14 +111,12 @@ impl Policy for MusicGenPolicy {
         self.decoders(&[prompt], frames_max)?.pop().ok_or_else(none)
     }
 
-    /// The weights are packed once for all prompts.
+    /// The weights are packed once for all prompts, and read once a step.
     fn decoders(&self, prompts: &[&TextPrompt], frames_max: usize) -> CoreResult<Vec<Box<dyn Decoder>>> {
         let unread = |error: crate::Error| CoreError::Format { expected: "readable weights", got: error.to_string() };
         let packed = self.packed().map_err(unread)?;
-        let walk = |prompt: &&TextPrompt| -> CoreResult<Box<dyn Decoder>> {
-            self.check_prompt(prompt, prompt.clips())?;
-            Ok(Box::new(packed.walk(&self.decoder, prompt, &self.pattern, frames_max).map_err(unread)?))
-        };
-        prompts.iter().map(walk).collect()
+        prompts.iter().try_for_each(|prompt| self.check_prompt(prompt, prompt.clips()))?;
+        let walks = walks(&packed, &self.decoder, prompts, &self.pattern, frames_max).map_err(unread)?;
+        Ok(walks.into_iter().map(|walk| -> Box<dyn Decoder> { Box::new(walk) }).collect())
     }
 }

@@ -63,6 +63,20 @@ impl TextPrompt {
         self
     }
 
+    /// The clips of several prompts, one after the other; `None` where their texts have different lengths or widths. Clips
+    /// without a condition fit any length.
+    #[must_use]
+    pub fn joined(prompts: &[&Self]) -> Option<Self> {
+        let conditioned = || prompts.iter().filter(|prompt| prompt.texts.iter().any(Option::is_some));
+        let like = conditioned().next().or_else(|| prompts.iter().next())?;
+        let fits = |prompt: &&&Self| prompt.tokens == like.tokens && prompt.width == like.width;
+        if !conditioned().all(|prompt| fits(&prompt)) || prompts.iter().any(|prompt| prompt.width != like.width) {
+            return None;
+        }
+        let texts = prompts.iter().flat_map(|prompt| prompt.texts.iter().cloned()).collect();
+        Some(Self { texts, tokens: like.tokens, width: like.width })
+    }
+
     /// Tokens of a text, padding included.
     #[must_use]
     pub fn tokens(&self) -> usize {
