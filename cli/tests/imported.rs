@@ -242,3 +242,42 @@ fn what_cannot_be_is_said() {
     let error = place.bad(&["export", "nowhere", "--to", "x"]);
     assert!(error.contains("nowhere"), "{error}");
 }
+
+#[test]
+fn what_listeners_like_is_learned_on_its_vectors_and_aligned_with() {
+    let place = Workplace::new();
+    let args = ["generate", "--bundle", "checkpoint", "--captions-file", "captions.txt", "--count", "2"];
+    place.good(&[&args[..], &["--seconds", "0.2", "--out", "clips"]].concat());
+    let mut files: Vec<String> = fs::read_dir(place.path("clips"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".wav"))
+        .collect();
+    files.sort();
+    let captions = fs::read_to_string(place.path("captions.txt")).unwrap();
+    let mut table = "caption,audio_a,audio_b,outcome,listener,source\n".to_string();
+    for (at, (caption, pair)) in captions.lines().zip(files.chunks(2)).enumerate() {
+        let outcome = ["better-a", "better-b", "tie"][at % 3];
+        table += &format!("{caption},clips/{},clips/{},{outcome},l1,simulated:test\n", pair[0], pair[1]);
+    }
+    fs::write(place.path("judgements.csv"), table).unwrap();
+    place.good(&["preferences", "import", "judgements.csv", "--out", "set"]);
+    let train = ["train", "preference", "--preferences", "set", "--bundle", "checkpoint", "--set", "members=2"];
+    let text = place.good(&[&train[..], &["--set", "held_out_share=0.25", "--save-to", "liked"]].concat());
+    assert!(text.contains("held out") && text.contains("log-loss"), "{text}");
+    let error = place.bad(&train);
+    assert!(error.contains("--save-to"), "{error}");
+
+    let recipe = RECIPE.replace("LEARN", "lora = { rank = 2 }\nbaseline = \"leave_one_out\"");
+    let from = recipe.find("rewards = ").unwrap();
+    let to = from + recipe[from..].find('\n').unwrap();
+    let reward = "rewards = [{ name = \"user_preference\", weight = 1.0, bundle = \"liked\" }]";
+    fs::write(place.path("liked.toml"), format!("{}{reward}{}", &recipe[..from], &recipe[to..])).unwrap();
+    let text = place.good(&["align", "liked.toml", "--out", "aligned"]);
+    assert!(text.contains("reward_user_preference"), "{text}");
+    // The policy that it learned on is gone.
+    let config = fs::read_to_string(place.path("checkpoint/config.json")).unwrap();
+    fs::write(place.path("checkpoint/config.json"), config + "\n").unwrap();
+    let error = place.bad(&["align", "liked.toml", "--out", "again"]);
+    assert!(error.contains("the policy that it learned on"), "{error}");
+}

@@ -43,9 +43,10 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let align_context = align_context(context, recipe.seed, out.clone())?;
     let path = &recipe.base.path;
     let (stages, bundle) = if is_imported(path) {
-        check_imported_memory(&recipe)?;
+        let needed = check_imported_memory(&recipe)?;
         let base = ImportedBase::open(path, &align_context.device)?;
         let mut bar = Bar::new("align");
+        bar.say(&format!("align: needs about {} of memory", words::bytes(needed)));
         let outcome = align_imported(&recipe, &base, &align_context, &mut bar)?;
         (outcome.stages, outcome.bundle)
     } else {
@@ -93,16 +94,20 @@ fn report(out: &Path, outcomes: Vec<StageOutcome>, bundle: Option<PathBuf>, impo
     Ok(report.value("stages", stages).fact("bundle", "aligned bundle", bundle.display().to_string()).next(next))
 }
 
-/// Refuses stages on an imported checkpoint that cannot fit into memory, before it is loaded.
-fn check_imported_memory(recipe: &AlignRecipe) -> Result<(), Failure> {
+/// Refuses stages on an imported checkpoint that cannot fit into memory, before it is loaded; what the largest needs, in
+/// bytes.
+fn check_imported_memory(recipe: &AlignRecipe) -> Result<u64, Failure> {
     // An aligned one names the checkpoint that it came from.
     let source = ImportedBase::source_of(&recipe.base.path)?;
     let checkpoint = Checkpoint::open(&source)?;
+    let mut largest = 0;
     for stage in &recipe.stage {
         let choice = imported::estimate::Choice::of(stage, CLIP_SECONDS);
-        drive::check_memory(&imported::estimate::memory(&checkpoint, &choice)?)?;
+        let estimate = imported::estimate::memory(&checkpoint, &choice)?;
+        drive::check_memory(&estimate)?;
+        largest = largest.max(estimate.total_bytes());
     }
-    Ok(())
+    Ok(largest)
 }
 
 /// Refuses stages that cannot fit into memory.

@@ -18,7 +18,10 @@ use crate::{
     Error, Result,
     bundle::Bundle,
     embedded,
-    imported::{checkpoint_identity, is_checkpoint},
+    imported::{
+        checkpoint_identity, is_checkpoint,
+        preference::{ImportedPreference, is_preference_head, preference_head_identity},
+    },
     music::{load_quality, load_text_audio},
     preference::UserPreference,
     recipe::{EMBEDDED, RewardConfig},
@@ -59,7 +62,7 @@ impl Judges {
     pub fn of_recipe(rewards: &[RewardConfig], bundle: &Bundle, device: &Device) -> Result<Self> {
         let device = device.clone().inner();
         let part = |config: &RewardConfig| -> Result<Part> {
-            let own = config.bundle.as_deref().filter(|path| !is_checkpoint(path));
+            let own = config.bundle.as_deref().filter(|path| !is_checkpoint(path) && !is_preference_head(path));
             let other = own.map(judge_bundle).transpose()?;
             let bundle = other.as_ref().unwrap_or(bundle);
             let reward: Box<dyn Reward> = match config.name.as_str() {
@@ -67,6 +70,10 @@ impl Judges {
                 "text_adherence" => Box::new(TextAdherence::new(load_text_audio(bundle, &device)?)),
                 ClapAdherence::NAME => clap(config, &device)?,
                 AcousticQuality::NAME => Box::new(AcousticQuality::new(load_quality(bundle, &device)?)),
+                UserPreference::NAME if config.bundle.as_deref().is_some_and(is_preference_head) => {
+                    let dir = config.bundle.as_deref().unwrap_or(Path::new(""));
+                    Box::new(ImportedPreference::open(dir, &device)?)
+                }
                 UserPreference::NAME => Box::new(UserPreference::load(bundle, &device)?),
                 name if name.starts_with(TRUE_UTILITY) => {
                     Box::new(TrueUtility::new(population(&name[TRUE_UTILITY.len()..])?))
@@ -164,7 +171,13 @@ pub fn judge_bundle(path: &Path) -> Result<Bundle> {
 /// # Errors
 /// As [`judge_bundle`] and [`checkpoint_identity`].
 pub fn judge_identity(path: &Path) -> Result<String> {
-    if is_checkpoint(path) { checkpoint_identity(path) } else { Ok(judge_bundle(path)?.identity()) }
+    if is_preference_head(path) {
+        preference_head_identity(path)
+    } else if is_checkpoint(path) {
+        checkpoint_identity(path)
+    } else {
+        Ok(judge_bundle(path)?.identity())
+    }
 }
 
 /// Mean of the scores that there are; `None` of none.

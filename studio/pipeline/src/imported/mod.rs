@@ -4,12 +4,14 @@
 //! - [`family`]: MusicGen as a family of policies that can be aligned.
 //! - [`base`]: a checkpoint's folder, or that of an aligned policy, as a base.
 //! - [`estimate`]: memory of a stage.
+//! - [`preference`]: what listeners like, learned on an imported policy's vectors.
 //! - [`run`]: `align`, `generate` and `export` on them.
 
 pub mod base;
 pub mod estimate;
 pub mod family;
 pub mod identity;
+pub mod preference;
 pub mod run;
 
 pub use base::ImportedBase;

@@ -1,0 +1,17 @@
+//! What listeners like, learned on the vectors of an imported policy.
+//!
+//! The policy stays as it is: a clip becomes the mean of the vectors before the heads over all its actions, given its
+//! caption, and a linear head on that is fitted to judgements of pairs (Bradley-Terry). On a policy of hundreds of millions
+//! of parameters that takes one forward pass a clip, and then seconds.
+//!
+//! - [`head`]: the head and its fit.
+//! - [`train`]: from a preference set to a head with its figures on held-out pairs.
+//! - [`reward`]: the reward `user_preference` of such a head.
+
+pub mod head;
+pub mod reward;
+pub mod train;
+
+pub use head::PreferenceHead;
+pub use reward::{ImportedPreference, is_preference_head, preference_head_identity};
+pub use train::{HeadReport, train_head};

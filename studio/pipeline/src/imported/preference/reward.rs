@@ -1,0 +1,136 @@
+//! The reward `user_preference` of a head on an imported policy: [`ImportedPreference`].
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::Device;
+use musicrl_core::{
+    Error as CoreError,
+    policy::Policy as _,
+    reward::{Clip, Reward, Score},
+    tokens::Tokens,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{PreferenceHead, train::pooled};
+use crate::{Error, Result, bundle::sha256_hex, imported::ImportedBase, preference::UserPreference};
+
+const FILE: &str = "preference.json";
+const FORMAT_VERSION: u32 = 1;
+
+/// What a head's folder holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    format_version: u32,
+    /// Folder of the policy whose vectors it reads.
+    policy: PathBuf,
+    /// Identity of that policy.
+    policy_identity: String,
+    /// Hash of the judgements and clips that it learned from.
+    data: String,
+    head: PreferenceHead,
+}
+
+/// A head with the policy whose vectors it reads.
+#[derive(Debug)]
+pub struct ImportedPreference {
+    base: ImportedBase,
+    head: PreferenceHead,
+}
+
+/// Whether a folder holds a head.
+#[must_use]
+pub fn is_preference_head(dir: &Path) -> bool {
+    dir.join(FILE).is_file() && !dir.join("bundle.json").exists()
+}
+
+/// The hash of a head's file, which names its policy by hash.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn preference_head_identity(dir: &Path) -> Result<String> {
+    let path = dir.join(FILE);
+    Ok(sha256_hex(&fs::read(&path).map_err(Error::io("read", &path))?))
+}
+
+impl ImportedPreference {
+    /// Writes a head that reads the vectors of the policy in the folder `policy`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(head: &PreferenceHead, policy: &Path, base: &ImportedBase, data: String, dir: &Path) -> Result<()> {
+        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        let stored = Stored {
+            format_version: FORMAT_VERSION,
+            policy: policy.canonicalize().map_err(Error::io("open", policy))?,
+            policy_identity: base.identity.clone(),
+            data,
+            head: head.clone(),
+        };
+        let path = dir.join(FILE);
+        let text = serde_json::to_string(&stored).map_err(|error| Error::config(FILE, "writable as JSON", error))?;
+        fs::write(&path, text + "\n").map_err(Error::io("write", &path))
+    }
+
+    /// Opens a head's folder and the policy that it names.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file is no head, or the policy another than the one that it learned on.
+    pub fn open(dir: &Path, device: &Device) -> Result<Self> {
+        let path = dir.join(FILE);
+        let wrong = |expected: &str, got: String| Error::File { path: path.clone(), expected: expected.into(), got };
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let stored: Stored =
+            serde_json::from_slice(&bytes).map_err(|error| wrong("a preference head", error.to_string()))?;
+        if stored.format_version != FORMAT_VERSION {
+            return Err(wrong(&format!("format version {FORMAT_VERSION}"), stored.format_version.to_string()));
+        }
+        stored.head.validate().map_err(|error| wrong("a preference head", error.to_string()))?;
+        let base = ImportedBase::open(&stored.policy, device)?;
+        if base.identity != stored.policy_identity {
+            let expected =
+                format!("the policy that it learned on ({}) in {}", stored.policy_identity, stored.policy.display());
+            return Err(wrong(&expected, base.identity));
+        }
+        let width = base.model.policy.decoder.config().hidden_size;
+        if stored.head.width() != width {
+            return Err(wrong(&format!("{width} weights, as the policy is wide"), stored.head.width().to_string()));
+        }
+        Ok(Self { base, head: stored.head })
+    }
+
+    fn judge(&self, clip: &Clip<'_>) -> Result<std::result::Result<f64, String>> {
+        let tokens = match Tokens::new(clip.tokens.ids.to_vec(), clip.tokens.slots) {
+            Ok(tokens) if tokens.frames > 0 => tokens,
+            Ok(_) => return Ok(Err("it has no tokens".into())),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        if let Err(error) = self.base.model.policy.layout().check(&tokens) {
+            return Ok(Err(error.to_string()));
+        }
+        let caption = if self.head.text() { clip.caption } else { "" };
+        Ok(Ok(self.head.score(&pooled(&self.base.model, caption, &tokens)?)))
+    }
+}
+
+impl Reward for ImportedPreference {
+    fn name(&self) -> &str {
+        UserPreference::NAME
+    }
+
+    fn hears_audio(&self) -> bool {
+        false
+    }
+
+    fn score(&self, clips: &[Clip<'_>]) -> musicrl_core::Result<Vec<Score>> {
+        let failed = |error: Error| CoreError::Reward { name: UserPreference::NAME.into(), reason: error.to_string() };
+        let score = |clip: &Clip<'_>| match self.judge(clip).map_err(failed)? {
+            Ok(value) => Ok(Score::Value(value)),
+            Err(reason) => Ok(Score::Unscorable(reason)),
+        };
+        clips.iter().map(score).collect()
+    }
+}

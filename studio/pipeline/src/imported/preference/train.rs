@@ -1,0 +1,205 @@
+//! From a preference set to a head: [`train_head`].
+
+use std::{collections::BTreeMap, path::Path};
+
+use musicrl_codec::{decode::decode_file, resample::resample};
+use musicrl_core::{
+    policy::Policy as _,
+    preference::{Judgement, Outcome},
+    random::{Key, Purpose},
+    tokens::Tokens,
+};
+use musicrl_feedback::{ClipRecord, JudgementRecord, PreferenceSet};
+use musicrl_zoo::{musicgen::MusicGen, named::host};
+
+use super::head::{Choice, FitSettings, PreferenceHead};
+use crate::{
+    Error, Result,
+    evaluate_preference::{PreferenceReport, differences, measure},
+    preference::{Pair, PreferenceClip, PreferenceData, data::DataConfig},
+    train::preference::PreferenceTrainingConfig,
+};
+
+/// Ridges that are tried, on a part of the pairs to learn from.
+const RIDGES: [f64; 6] = [3.0, 1.0, 0.3, 0.1, 0.03, 0.01];
+/// Share of the learning pairs that the ridge is chosen on.
+const CHOOSING_SHARE: f64 = 0.25;
+
+/// What came of a training.
+#[derive(Debug, Clone)]
+pub struct HeadReport {
+    /// Pairs that were learned from.
+    pub learning: usize,
+    /// Pairs that were held out.
+    pub held_out: usize,
+    /// The ridge that was chosen.
+    pub ridge: f64,
+    /// On the held-out pairs, which chose nothing.
+    pub report: Option<PreferenceReport>,
+    /// Hash of what was learned from.
+    pub data_identity: String,
+}
+
+/// Learns a head from the judgements of `set` that `config.data` takes, on `model`'s vectors. Of the settings of
+/// `train preference` it follows `data`, `text`, `members`, `held_out_share`, `split_seed` and `bootstrap`.
+///
+/// # Errors
+/// [`Error::Config`] when no judgement counts, or a clip has no caption, neither tokens nor sound, or tokens that do not
+/// fit the policy, naming the clip; [`Error::Interrupted`] from `progress`.
+pub fn train_head(
+    model: &MusicGen,
+    set: &PreferenceSet,
+    config: &PreferenceTrainingConfig,
+    seed: u64,
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+) -> Result<(PreferenceHead, HeadReport)> {
+    config.validate()?;
+    let (records, judgements) = taken(set, &config.data)?;
+    let mut clips = Vec::with_capacity(records.len());
+    let mut vectors = Vec::with_capacity(records.len());
+    for (done, record) in records.iter().enumerate() {
+        progress(done, records.len())?;
+        let named = |error: Error| match error {
+            Error::Interrupted => Error::Interrupted,
+            other => Error::Codec(format!("clip `{}`: {other}", record.id)),
+        };
+        let caption = if config.text { record.caption.trim() } else { "" };
+        if config.text && caption.is_empty() {
+            let expected = "a caption for every clip, or settings with text = false";
+            return Err(Error::config("preferences", expected, format!("clip `{}` without one", record.id)));
+        }
+        let tokens = tokens(model, set.path(), record, &config.data).map_err(named)?;
+        vectors.push(pooled(model, caption, &tokens).map_err(named)?);
+        clips.push((record.caption.clone(), PreferenceClip { condition: None, tokens }));
+    }
+    progress(records.len(), records.len())?;
+    let data = PreferenceData::new(model.policy.layout(), clips, &judgements)?;
+    let (learning, held_out) = data.split(config.held_out_share, config.split_seed)?;
+    let choices =
+        |pairs: &[usize]| -> Vec<Choice> { pairs.iter().filter_map(|at| choice(&data.pairs()[*at])).collect() };
+    let all = choices(&learning);
+    let ties = all.iter().filter(|choice| choice.share == 0.5).count() as f64 / all.len().max(1) as f64;
+    // At equal utilities Davidson's model gives ties nu / (2 + nu).
+    let tie_strength = (2.0 * ties / (1.0 - ties).max(1e-3)).min(100.0);
+    let key = Key::new(seed, Purpose::Init);
+    let fit = |choices: &[Choice], ridge: f64, members: usize| {
+        let settings = FitSettings { members, ridge, tie_strength, text: config.text };
+        PreferenceHead::fit(&vectors, choices, settings, key)
+    };
+    let ridge = choose_ridge(&all, &vectors, config.split_seed, &|choices, ridge| fit(choices, ridge, 1))?;
+    let head = fit(&all, ridge, config.members)?;
+    let pairs: Vec<Pair> = held_out.iter().map(|at| data.pairs()[*at]).collect();
+    let report = if pairs.is_empty() {
+        None
+    } else {
+        let scores: Vec<Vec<f64>> = vectors.iter().map(|row| head.member_scores(row)).collect();
+        let by_member: Vec<Vec<f64>> =
+            (0..config.members).map(|member| scores.iter().map(|scores| scores[member]).collect()).collect();
+        let (differences, spread) = differences(&pairs, &by_member);
+        Some(measure(&pairs, &differences, &spread, tie_strength, &config.bootstrap, config.split_seed)?)
+    };
+    let data_identity = data.identity();
+    Ok((head, HeadReport { learning: all.len(), held_out: pairs.len(), ridge, report, data_identity }))
+}
+
+/// The mean of the policy's vectors over all actions of a clip; an empty caption is no condition.
+///
+/// # Errors
+/// When the caption cannot be encoded or the tokens do not fit.
+pub fn pooled(model: &MusicGen, caption: &str, tokens: &Tokens) -> Result<Vec<f32>> {
+    let prompt = model.prompt(&[caption])?;
+    let device = model.policy.decoder.device();
+    let frames =
+        musicrl_core::policy::frames_from_tokens(model.policy.layout(), std::slice::from_ref(tokens), &device)?;
+    let hidden = model.policy.hidden(&prompt, frames)?;
+    let [_, time, slots, width] = hidden.dims();
+    Ok(host(hidden.reshape([time * slots, width]).mean_dim(0))?)
+}
+
+type Taken<'a> = (Vec<&'a ClipRecord>, Vec<(usize, usize, Judgement)>);
+
+/// The clips and judgements that count.
+fn taken<'a>(set: &'a PreferenceSet, config: &DataConfig) -> Result<Taken<'a>> {
+    config.validate()?;
+    let taken: Vec<&JudgementRecord> = set.judgements().iter().filter(|judgement| config.takes(judgement)).collect();
+    if taken.is_empty() {
+        let got = format!("none of {}", set.judgements().len());
+        return Err(Error::config("preferences", "at least one judgement that counts and that `data` takes", got));
+    }
+    let used = |clip: &&ClipRecord| taken.iter().any(|judgement| judgement.a == clip.id || judgement.b == clip.id);
+    let records: Vec<&ClipRecord> = set.clips().iter().filter(used).collect();
+    let places: BTreeMap<&str, usize> =
+        records.iter().enumerate().map(|(place, clip)| (clip.id.as_str(), place)).collect();
+    let judgement = |taken: &&JudgementRecord| {
+        Some((*places.get(taken.a.as_str())?, *places.get(taken.b.as_str())?, taken.judgement()))
+    };
+    let judgements = taken.iter().filter_map(judgement).collect();
+    Ok((records, judgements))
+}
+
+/// A clip's own tokens where they are the policy's, else its sound through the codec.
+fn tokens(model: &MusicGen, set: &Path, clip: &ClipRecord, config: &DataConfig) -> Result<Tokens> {
+    let layout = model.policy.layout();
+    let frames_max = layout.frames_in(config.encode.seconds_max);
+    let mut tokens = if !clip.tokens.is_empty() && clip.slots == layout.slots_per_frame() {
+        Tokens::new(clip.tokens.clone(), clip.slots)?
+    } else {
+        let Some(audio) = &clip.audio else {
+            return Err(Error::config("preferences", "clips with the policy's tokens or with sound", "neither"));
+        };
+        let sound = decode_file(&set.join(audio))?.audio;
+        let rate_hz = u32::try_from(model.codec.config().sample_rate_hz()).unwrap_or(u32::MAX);
+        let most = (config.encode.seconds_max * f64::from(sound.sample_rate_hz)).ceil() as usize;
+        let channel =
+            |samples: &Vec<f32>| Ok(resample(&samples[..samples.len().min(most)], sound.sample_rate_hz, rate_hz)?);
+        model.tokens_of(&sound.channels.iter().map(channel).collect::<Result<Vec<_>>>()?)?
+    };
+    if tokens.frames > frames_max {
+        tokens.ids.truncate(frames_max * tokens.slots);
+        tokens.frames = frames_max;
+    }
+    layout.check(&tokens)?;
+    Ok(tokens)
+}
+
+fn choice(pair: &Pair) -> Option<Choice> {
+    let weight = pair.judgement.counted_weight();
+    let share = match pair.judgement.outcome {
+        Outcome::BetterA => 1.0,
+        Outcome::BetterB => 0.0,
+        Outcome::Skipped => return None,
+        _ => 0.5,
+    };
+    (weight > 0.0).then_some(Choice { a: pair.a, b: pair.b, share, weight, cluster: pair.cluster })
+}
+
+/// The ridge with the least log-loss on clusters that it was not fitted to; the middle one where there are too few.
+fn choose_ridge(
+    choices: &[Choice],
+    vectors: &[Vec<f32>],
+    seed: u64,
+    fit: &dyn Fn(&[Choice], f64) -> Result<PreferenceHead>,
+) -> Result<f64> {
+    let key = Key::new(seed, Purpose::Split).step(2);
+    let chooses = |choice: &&Choice| key.clip(choice.cluster as u64).uniform(0) < CHOOSING_SHARE;
+    let (choosing, fitting): (Vec<&Choice>, Vec<&Choice>) = choices.iter().partition(chooses);
+    if choosing.is_empty() || fitting.is_empty() {
+        return Ok(RIDGES[RIDGES.len() / 2]);
+    }
+    let fitting: Vec<Choice> = fitting.into_iter().copied().collect();
+    let mut best = (f64::INFINITY, RIDGES[0]);
+    for ridge in RIDGES {
+        let head = fit(&fitting, ridge)?;
+        let loss = |choice: &&Choice| {
+            let d = head.score(&vectors[choice.a]) - head.score(&vectors[choice.b]);
+            // log(1 + exp(-d)) without overflow.
+            let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+            choice.weight * (choice.share * softplus(-d) + (1.0 - choice.share) * softplus(d))
+        };
+        let loss: f64 = choosing.iter().map(loss).sum();
+        if loss < best.0 {
+            best = (loss, ridge);
+        }
+    }
+    Ok(best.1)
+}
