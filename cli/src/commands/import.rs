@@ -68,7 +68,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
             .line("note: no tokenizer.json, so captions cannot be read; put the checkpoint's own into the folder")
             .next(format!("musicrl import {dir}")),
         Model::Clap(_) => report.next(format!(
-            "name it in a recipe: rewards = [{{ name = \"clap_adherence\", weight = 1.0, bundle = {dir} }}]"
+            "name it in a recipe: rewards = [{{ name = \"clap_adherence\", weight = 1.0, bundle = \"{dir}\" }}]"
         )),
         _ => report.next(format!("musicrl zoo run {dir} --inputs FILE --outputs FILE")),
     })

@@ -40,8 +40,6 @@ pub struct DecoderConfig {
     pub audio_channels: usize,
     /// The id that stands where no frame is.
     pub pad_token_id: Option<u32>,
-    /// The id of the first column.
-    pub bos_token_id: Option<u32>,
     /// Where given, the text states have this width already and no projection is in the file.
     pub cross_attention_hidden_size: Option<usize>,
 }
@@ -59,7 +57,6 @@ impl Default for DecoderConfig {
             num_codebooks: 4,
             audio_channels: 1,
             pad_token_id: Some(2048),
-            bos_token_id: Some(2048),
             cross_attention_hidden_size: None,
         }
     }
@@ -86,15 +83,9 @@ impl DecoderConfig {
         if !self.num_codebooks.is_multiple_of(self.audio_channels) {
             return Err(Error::config("decoder.num_codebooks", "even for stereo", self.num_codebooks));
         }
-        for (field, id) in [("decoder.pad_token_id", self.pad_token_id), ("decoder.bos_token_id", self.bos_token_id)] {
-            // The delay pattern tells padding from tokens by the id.
-            if id.is_some_and(|id| id as usize != self.vocab_size) {
-                return Err(Error::config(
-                    field,
-                    format!("the first id past the codebook, {}", self.vocab_size),
-                    id.unwrap_or(0),
-                ));
-            }
+        // The delay pattern tells padding from tokens by the id. One past the tables' last row can never be read.
+        if let Some(id) = self.pad_token_id.filter(|id| (*id as usize) < self.vocab_size) {
+            return Err(Error::config("decoder.pad_token_id", format!("{}, past the codebook", self.vocab_size), id));
         }
         self.activation().map(|_| ())
     }

@@ -25,6 +25,13 @@ impl MusicGen {
     /// # Errors
     /// [`Error::Config`], [`Error::Tensor`]; [`Error::File`] for a broken `tokenizer.json`.
     pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Self> {
+        for (part, wanted) in [("text_encoder", "t5"), ("audio_encoder", "encodec"), ("decoder", "musicgen_decoder")] {
+            let said = checkpoint.config_json().get(part).and_then(|part| part.get("model_type"));
+            // Old files may leave it out.
+            if let Some(said) = said.and_then(|said| said.as_str()).filter(|said| *said != wanted) {
+                return Err(Error::config(format!("{part}.model_type"), wanted, said));
+            }
+        }
         let config: Config = checkpoint.config()?;
         let root = checkpoint.weights();
         let text = T5Encoder::load(config.text_encoder, &root.child("text_encoder"), device)?;

@@ -38,7 +38,7 @@ pub(super) fn run(model: &MusicGen, inputs: &NamedTensors) -> Result<NamedTensor
         loss(model, inputs, prompt, &mut out)?;
         generation(model, inputs, prompt, &mut out)?;
     }
-    unconditional(model, inputs, &mut out)?;
+    unconditional(model, &mut out)?;
     if let Some(([1, channels, samples], wave)) = inputs.floats::<3>("in.prompt_waveform")? {
         let (dims, codes) = model.codes_of(wave, [1, channels, samples])?;
         out.put_ids("out.prompt_waveform_codes", &dims, &codes);
@@ -208,14 +208,14 @@ fn generation(model: &MusicGen, inputs: &NamedTensors, prompt: &TextPrompt, out:
     Ok(())
 }
 
-fn unconditional(model: &MusicGen, inputs: &NamedTensors, out: &mut NamedTensors) -> Result<()> {
+fn unconditional(model: &MusicGen, out: &mut NamedTensors) -> Result<()> {
     let decoder = &model.policy.decoder;
     let frames = frames_of(model, UNCONDITIONAL_STEPS);
     if frames == 0 {
         return Ok(());
     }
-    // As many clips as the other generations have; one where nothing says.
-    let clips = inputs.get("in.input_ids").and_then(|ids| ids.shape.first()).copied().unwrap_or(1);
+    // One clip: without a condition all would be the same.
+    let clips = 1;
     let prompt = TextPrompt::unconditional(clips, model.text.config().d_model);
     let (delays, pad) = (model.policy.pattern().delays().to_vec(), model.policy.pattern().pad());
     let mut grid = Grid::new(&[], clips, 0, frames, &delays, pad)?;
