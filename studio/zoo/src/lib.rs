@@ -14,6 +14,7 @@
 //! What this crate does not do: it downloads nothing, and it trains nothing by itself.
 
 pub mod bert;
+mod bounds;
 pub mod checkpoint;
 pub mod clap;
 pub mod dac;

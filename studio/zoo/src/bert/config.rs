@@ -2,7 +2,11 @@
 
 use serde::Deserialize;
 
-use crate::{Error, Result, nn::Activation, t5::within};
+use crate::{
+    Error, Result,
+    bounds::within,
+    nn::{Activation, TextLayerSizes},
+};
 
 /// Settings of `config.json`, under their published names. A key that is not there has the reference library's default.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -92,15 +96,21 @@ impl Config {
         if kind != "absolute" {
             return Err(Error::config("position_embedding_type", "`absolute`", kind));
         }
-        self.activation().map(|_| ())
+        self.layer().map(|_| ())
     }
 
-    /// Activation of the feed-forward parts.
+    /// Extents of a layer.
     ///
     /// # Errors
-    /// [`Error::Config`] for an unknown name.
-    pub(super) fn activation(&self) -> Result<Activation> {
-        Activation::named("hidden_act", &self.hidden_act)
+    /// [`Error::Config`] for an unknown activation.
+    pub(super) fn layer(&self) -> Result<TextLayerSizes> {
+        Ok(TextLayerSizes {
+            width: self.hidden_size,
+            inner: self.intermediate_size,
+            heads: self.num_attention_heads,
+            epsilon: self.layer_norm_eps,
+            activation: Activation::named("hidden_act", &self.hidden_act)?,
+        })
     }
 }
 

@@ -5,7 +5,6 @@
 //! the tokens that are no padding, of length one.
 
 mod config;
-mod layer;
 mod model;
 mod texts;
 

@@ -3,16 +3,12 @@
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use tokenizers::Tokenizer;
 
-use super::{
-    Config,
-    layer::{Layer, norm},
-    texts::tokeniser,
-};
+use super::{Config, texts::tokeniser};
 use crate::{
     Error, NamedTensors, Result,
     checkpoint::Weights,
     named::{device_floats, device_ids},
-    nn::{LayerNorm, Linear},
+    nn::{LayerNorm, Linear, TextLayer},
 };
 
 /// Elements of the largest tensor of one pass, at most: 4 GiB of 32-bit floats.
@@ -27,7 +23,7 @@ pub struct Bert {
     /// `[max_position_embeddings, hidden_size]`, the first kind of sentences added.
     positions: Tensor<2>,
     norm: LayerNorm,
-    layers: Vec<Layer>,
+    layers: Vec<TextLayer>,
     pooler: Option<Linear>,
     tokeniser: Option<Tokenizer>,
     device: Device,
@@ -50,9 +46,10 @@ impl Bert {
         let positions: Tensor<2> = embeddings.tensor("position_embeddings.weight", [longest, width], device)?;
         let kinds: Tensor<2> =
             embeddings.tensor("token_type_embeddings.weight", [config.type_vocab_size, width], device)?;
-        let embedding_norm = norm(&embeddings, &config, device)?;
+        let sizes = config.layer()?;
+        let embedding_norm = LayerNorm::load_either(&embeddings.child("LayerNorm"), width, sizes.epsilon, device)?;
         let layers = root.child("encoder").child("layer");
-        let layers = (0..config.num_hidden_layers).map(|i| Layer::load(&layers.child(i), &config, device));
+        let layers = (0..config.num_hidden_layers).map(|i| TextLayer::load(&layers.child(i), sizes, device));
         let layers = layers.collect::<Result<_>>()?;
         let pooler = root.child("pooler");
         let pooler = if pooler.is_present() {

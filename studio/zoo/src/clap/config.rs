@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Deserializer};
 
-use crate::{Error, Result, nn::Activation, t5::within};
+use crate::{
+    Error, Result,
+    bounds::within,
+    nn::{Activation, TextLayerSizes},
+};
 
 /// Longest text that is read, whatever the table of positions holds.
 const TOKENS_MAX: usize = 1024;
@@ -189,15 +193,21 @@ impl TextConfig {
         within("text_config.pad_token_id", self.pad_token_id as usize, 0, id_max)?;
         multiple("text_config.hidden_size", self.hidden_size, self.num_attention_heads, "heads")?;
         epsilon("text_config.layer_norm_eps", self.layer_norm_eps)?;
-        self.activation().map(|_| ())
+        self.layer().map(|_| ())
     }
 
-    /// The activation of the feed-forward layers.
+    /// Extents of a layer.
     ///
     /// # Errors
-    /// [`Error::Config`].
-    pub fn activation(&self) -> Result<Activation> {
-        Activation::named("text_config.hidden_act", &self.hidden_act)
+    /// [`Error::Config`] for an unknown activation.
+    pub(super) fn layer(&self) -> Result<TextLayerSizes> {
+        Ok(TextLayerSizes {
+            width: self.hidden_size,
+            inner: self.intermediate_size,
+            heads: self.num_attention_heads,
+            epsilon: self.layer_norm_eps,
+            activation: Activation::named("text_config.hidden_act", &self.hidden_act)?,
+        })
     }
 
     /// Longest text in tokens: positions begin after the pad's id, and scores take the square of it.

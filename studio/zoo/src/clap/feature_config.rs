@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::FrontEnd;
-use crate::{Error, Result, t5::within};
+use crate::{Error, Result, bounds::within};
 
 /// Power at which the logarithm stops: -100 dB.
 const FLOOR: f64 = 1e-10;

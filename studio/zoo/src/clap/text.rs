@@ -7,7 +7,7 @@ use crate::{
     Error, Result,
     checkpoint::Weights,
     named::device_ids,
-    nn::{Activation, LayerNorm, Linear, attend, split_heads},
+    nn::{LayerNorm, Linear, TextLayer},
 };
 
 /// Tokens of one call whose states are held: 0.8 GB of them at the published width.
@@ -23,22 +23,9 @@ pub struct TextTower {
     /// `[max_position_embeddings, hidden_size]`, with the vector of token type 0 added: there is no other type here.
     positions: Tensor<2>,
     norm: LayerNorm,
-    blocks: Vec<Block>,
+    blocks: Vec<TextLayer>,
     pooler: Linear,
     config: TextConfig,
-}
-
-#[derive(Debug)]
-struct Block {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
-    attention_norm: LayerNorm,
-    inner: Linear,
-    outer: Linear,
-    norm: LayerNorm,
-    activation: Activation,
 }
 
 impl TextTower {
@@ -53,13 +40,13 @@ impl TextTower {
         let table = |name, rows| embeddings.child(name).tensor("weight", [rows, width], device);
         let types = table("token_type_embeddings", config.type_vocab_size)?;
         let positions = table("position_embeddings", config.max_position_embeddings)?;
-        let blocks = weights.child("encoder.layer");
+        let (blocks, sizes) = (weights.child("encoder.layer"), config.layer()?);
         Ok(Self {
             words: table("word_embeddings", config.vocab_size)?,
             positions: positions + types.narrow(0, 0, 1),
             norm: LayerNorm::load(&embeddings.child("LayerNorm"), width, config.layer_norm_eps, device)?,
             blocks: (0..config.num_hidden_layers)
-                .map(|index| Block::load(&config, &blocks.child(index), device))
+                .map(|index| TextLayer::load(&blocks.child(index), sizes, device))
                 .collect::<Result<_>>()?,
             pooler: Linear::load_biased(&weights.child("pooler.dense"), width, width, device)?,
             config,
@@ -106,7 +93,7 @@ impl TextTower {
         let x = self.norm.forward(x).reshape([texts, tokens, self.config.hidden_size]);
         let hidden: Vec<bool> = mask.iter().map(|counts| !counts).collect();
         let hidden = Tensor::<4, Bool>::from_data(TensorData::new(hidden, [texts, 1, 1, tokens]), &device);
-        self.blocks.iter().fold(x, |x, block| block.forward(x, self.config.num_attention_heads, &hidden))
+        self.blocks.iter().fold(x, |x, block| block.forward(x, &hidden))
     }
 
     /// One vector a text: the first token's state through a layer and a hyperbolic tangent.
@@ -132,36 +119,6 @@ fn positions(ids: &[u32], tokens: usize, pad: u32) -> Vec<u32> {
         }
     }
     out
-}
-
-impl Block {
-    fn load(config: &TextConfig, weights: &Weights<'_>, device: &Device) -> Result<Self> {
-        let (width, inner, epsilon) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
-        let square = |name| Linear::load_biased(&weights.child("attention").child(name), width, width, device);
-        let norm = |name| LayerNorm::load(&weights.child(name), width, epsilon, device);
-        Ok(Self {
-            query: square("self.query")?,
-            key: square("self.key")?,
-            value: square("self.value")?,
-            output: square("output.dense")?,
-            attention_norm: norm("attention.output.LayerNorm")?,
-            inner: Linear::load_biased(&weights.child("intermediate.dense"), width, inner, device)?,
-            outer: Linear::load_biased(&weights.child("output.dense"), inner, width, device)?,
-            norm: norm("output.LayerNorm")?,
-            activation: config.activation()?,
-        })
-    }
-
-    fn forward(&self, x: Tensor<3>, heads: usize, hidden: &Tensor<4, Bool>) -> Tensor<3> {
-        let scale = ((x.dims()[2] / heads) as f64).powf(-0.5);
-        let split = |linear: &Linear| split_heads(linear.forward(x.clone()), heads);
-        let query = split(&self.query).mul_scalar(scale);
-        let mixed = attend(query, split(&self.key), split(&self.value), None, Some(hidden));
-        // The norm comes after the sum.
-        let x = self.attention_norm.forward(self.output.forward(mixed) + x);
-        let inner = self.activation.apply(self.inner.forward(x.clone()));
-        self.norm.forward(self.outer.forward(inner) + x)
-    }
 }
 
 #[cfg(test)]

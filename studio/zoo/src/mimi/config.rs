@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{Error, Result, nn::Activation, t5::within};
+use crate::{Error, Result, bounds::within, nn::Activation};
 
 /// Elements of the largest layer of one pass, at most: 4 GiB of 32-bit floats.
 const ELEMENTS_MAX: usize = 1 << 30;

@@ -3,7 +3,7 @@
 use musicrl_core::tokens::DelayPattern;
 use serde::Deserialize;
 
-use crate::{Error, Result, encodec, nn::Activation, t5, t5::within};
+use crate::{Error, Result, bounds::within, encodec, nn::Activation, t5};
 
 /// `config.json` of a MusicGen checkpoint.
 #[derive(Debug, Clone, Deserialize)]

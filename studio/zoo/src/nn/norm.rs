@@ -29,6 +29,18 @@ impl LayerNorm {
         Ok(Self { weight, bias: weights.param("bias", [width], device)?, epsilon })
     }
 
+    /// Reads `weight` and `bias`, or `gamma` and `beta` as the oldest checkpoints call them.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor).
+    pub fn load_either(weights: &Weights<'_>, width: usize, epsilon: f64, device: &Device) -> Result<Self> {
+        if !weights.has("gamma") {
+            return Self::load(weights, width, epsilon, device);
+        }
+        let weight = weights.param("gamma", [width], device)?;
+        Ok(Self { weight, bias: weights.param("beta", [width], device)?, epsilon })
+    }
+
     /// Normalises every row.
     ///
     /// # Shapes

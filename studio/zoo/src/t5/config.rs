@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{Error, Result, nn::Activation};
+use crate::{Error, Result, bounds::within, nn::Activation};
 
 /// T5's part of `config.json`, with the defaults of the reference library.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -89,12 +89,4 @@ impl Config {
             None => Ok((Activation::named(field, &self.feed_forward_proj)?, false)),
         }
     }
-}
-
-/// Refuses a setting outside of its bounds.
-pub(crate) fn within(field: &str, value: usize, least: usize, most: usize) -> Result<()> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::config(field, format!("{least} to {most}"), value))
 }

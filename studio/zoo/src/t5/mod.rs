@@ -10,5 +10,4 @@ mod encoder;
 
 pub use bias::bucket;
 pub use config::Config;
-pub(crate) use config::within;
 pub use encoder::T5Encoder;
