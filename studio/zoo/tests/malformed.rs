@@ -27,7 +27,7 @@ const INDEX: &str = "model.safetensors.index.json";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Parts of names of tensors that no model needs: state of training, counts, heads, copies of tied tables.
-const OPTIONAL: [&str; 13] = [
+const OPTIONAL: [&str; 12] = [
     "cls.",
     "position_ids",
     "token_type_ids",
@@ -40,7 +40,6 @@ const OPTIONAL: [&str; 13] = [
     "embed_positions",
     "embed_tokens",
     "text_encoder.shared",
-    "audio_encoder.", // Encodec's own fixtures check it.
 ];
 
 fn optional(tensor: &str) -> bool {
