@@ -171,13 +171,11 @@ fn adapters_are_aligned_resumed_and_given_back() {
     let place = Workplace::new();
     place.recipe("lora.toml", "baseline = \"learned\"\nlora = { rank = 4 }");
     place.good(&["align", "lora.toml", "--out", "whole"]);
-    // Stopped after half of the steps, then taken up again: the same bytes.
-    let half = fs::read_to_string(place.path("lora.toml")).unwrap();
-    place.good(&["align", "lora.toml", "--out", "again"]);
+    // On one thread, and taken up again from half of its steps: the same bytes.
+    place.good(&["align", "lora.toml", "--out", "again", "--threads", "1"]);
     fs::remove_dir_all(place.path("again/bundle")).unwrap();
     fs::remove_dir_all(place.path("again/stages/own/checkpoints/step-000004")).unwrap();
-    place.good(&["align", "lora.toml", "--out", "again"]);
-    assert!(!half.is_empty());
+    place.good(&["align", "lora.toml", "--out", "again", "--threads", "1"]);
     let adapters = |run: &str| fs::read(place.path(run).join("bundle/policy.safetensors")).unwrap();
     assert_eq!(adapters("whole"), adapters("again"));
     // Adapters alone are stored.
@@ -226,6 +224,40 @@ fn all_weights_learn_with_a_shared_and_with_no_value_network() {
         assert_eq!(moved.contains(&first), name != "part", "{name}");
         assert!(moved.contains(&"decoder.lm_heads.0.weight"), "{name}");
     }
+}
+
+#[test]
+fn clap_judges_by_name() {
+    let place = Workplace::new();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../studio/zoo/tests/fixtures/clap_unfused");
+    fs::create_dir(place.path("clap")).unwrap();
+    for entry in fs::read_dir(fixture).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, place.path("clap").join(path.file_name().unwrap())).unwrap();
+    }
+    fs::write(place.path("clap/tokenizer.json"), TOKENIZER).unwrap();
+    let recipe = RECIPE.replace("LEARN", "lora = { rank = 2 }\nbaseline = \"leave_one_out\"");
+    let recipe = recipe.replace("clip_seconds = 0.1", "clip_seconds = 0.3");
+    let from = recipe.find("rewards = ").unwrap();
+    let to = from + recipe[from..].find('\n').unwrap();
+    let write = |folder: &str| {
+        let reward = format!("rewards = [{{ name = \"clap_adherence\", weight = 1.0, bundle = \"{folder}\" }}]");
+        fs::write(place.path("clap.toml"), format!("{}{reward}{}", &recipe[..from], &recipe[to..])).unwrap();
+    };
+    write("clap");
+    let text = place.good(&["--json", "align", "clap.toml", "--out", "heard"]);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let evaluation = &json["stages"][0]["evaluation"];
+    let adherence = evaluation["reward_clap_adherence"].as_f64().unwrap();
+    assert!(adherence.abs() <= 1.0 && evaluation["unscorable"] == 0.0, "{evaluation}");
+    // A checkpoint of another kind is no judge, and a judge that changed is another one.
+    write("checkpoint");
+    let error = place.bad(&["align", "clap.toml", "--out", "other"]);
+    assert!(error.contains("a checkpoint of CLAP"), "{error}");
+    write("clap");
+    fs::write(place.path("clap/config.json"), fs::read_to_string(place.path("clap/config.json")).unwrap() + " ")
+        .unwrap();
+    place.bad(&["align", "clap.toml", "--out", "heard"]);
 }
 
 #[test]
