@@ -176,6 +176,7 @@ impl<'a, M: Player> Stage<'a, M> {
             baseline: self.config.baseline,
             clips_per_caption: self.config.clips_per_caption,
             whiten: self.config.whiten,
+            learn_clips: self.config.learn_clips,
         }
     }
 

@@ -94,6 +94,10 @@ pub struct StageConfig {
     /// Clips of the same caption in a batch; divides `batch`.
     #[serde(default = "one")]
     pub clips_per_caption: usize,
+    /// Clips of a batch that the policy learns from, those with the largest advantages on either side; all of them where
+    /// it is left out. Clips cost less to play than to learn from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learn_clips: Option<usize>,
     /// Length of the clips; the base's where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_seconds: Option<f64>,
@@ -186,6 +190,10 @@ impl StageConfig {
         self.kl = self.kl.resolve(&field("kl"))?;
         self.sampling.validate(&field("sampling"))?;
         self.policy_optimiser.validate(&field("policy_optimiser"))?;
+        if let Some(clips) = self.learn_clips.filter(|clips| !(1..=self.batch).contains(clips)) {
+            let expected = format!("1 to the batch ({})", self.batch);
+            return Err(Error::config(field("learn_clips"), expected, clips));
+        }
         match (self.baseline, &self.value_optimiser) {
             (Baseline::Learned, None) => self.value_optimiser = Some(optimiser::value()),
             (Baseline::Learned, Some(config)) => config.validate(&field("value_optimiser"))?,
