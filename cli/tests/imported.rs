@@ -226,6 +226,45 @@ fn all_weights_learn_with_a_shared_and_with_no_value_network() {
     }
 }
 
+/// The training lines of a run: names and values.
+fn training(run: &Path) -> Vec<serde_json::Map<String, serde_json::Value>> {
+    let text = fs::read_to_string(run.join("stages/own/metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines.filter_map(|line| line.get("train")?.as_object().cloned()).collect()
+}
+
+#[test]
+fn blocks_that_are_computed_again_learn_the_same() {
+    let place = Workplace::new();
+    for (name, learn) in [
+        ("lora", "baseline = \"learned\"\nlora = { rank = 4 }"),
+        ("all", "baseline = \"learned\"\nvalue_trunk = \"shared\""),
+    ] {
+        let again = format!("{name}-again");
+        place.recipe(&format!("{name}.toml"), learn);
+        place.recipe(&format!("{again}.toml"), &format!("{learn}\ncheckpointing = true"));
+        place.good(&["align", &format!("{name}.toml"), "--out", name]);
+        place.good(&["align", &format!("{again}.toml"), "--out", &again]);
+        let (whole, again) = (training(&place.path(name)), training(&place.path(&again)));
+        assert_eq!((whole.len(), again.len()), (4, 4));
+        for (whole, again) in whole[..2].iter().zip(&again) {
+            assert_eq!(whole.keys().collect::<Vec<_>>(), again.keys().collect::<Vec<_>>());
+            assert!(whole["grad_norm"].as_f64().unwrap() > 0.0);
+            for (metric, value) in whole {
+                let (a, b) = (value.as_f64().unwrap(), again[metric].as_f64().unwrap());
+                assert!((a - b).abs() <= 1e-3 * a.abs() + 1e-5, "{name}, {metric}: {a} and {b}");
+            }
+        }
+    }
+    // Killed and taken up again, on one thread.
+    place.good(&["align", "lora-again.toml", "--out", "resumed", "--threads", "1"]);
+    fs::remove_dir_all(place.path("resumed/bundle")).unwrap();
+    fs::remove_dir_all(place.path("resumed/stages/own/checkpoints/step-000004")).unwrap();
+    place.good(&["align", "lora-again.toml", "--out", "resumed", "--threads", "1"]);
+    let adapters = |run: &str| fs::read(place.path(run).join("bundle/policy.safetensors")).unwrap();
+    assert_eq!(adapters("lora-again"), adapters("resumed"));
+}
+
 #[test]
 fn clap_judges_by_name() {
     let place = Workplace::new();

@@ -105,6 +105,29 @@ impl ParamTable {
         visitor.values
     }
 
+    /// Adds the gradients of one part of the table's module to `sum`, which is in the table's order: for backward passes
+    /// that go through a module part by part. `prefix` is the part's path in the module; parameters without a gradient
+    /// add nothing.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when `sum` has another length than the table; [`Error::Weights`] naming the first parameter of the
+    /// part that is not in the table, or in another shape.
+    pub fn add_gradients<M: Module>(&self, part: &M, prefix: &str, grads: &Gradients, sum: &mut [f32]) -> Result<()> {
+        if sum.len() != self.values.len() {
+            return Err(Error::Shape {
+                what: "flat gradient",
+                expected: format!("[{}]", self.values.len()),
+                got: format!("[{}]", sum.len()),
+            });
+        }
+        let path: Vec<String> = prefix.split('.').filter(|part| !part.is_empty()).map(ToString::to_string).collect();
+        let inside = |entry: &Entry| entry.name.split('.').zip(&path).filter(|(a, b)| a == b).count() == path.len();
+        let first = self.entries.iter().position(inside).unwrap_or(0);
+        let mut visitor = AddGradients { path, table: self, grads, next: first, sum, error: None };
+        part.visit(&mut visitor);
+        visitor.error.map_or(Ok(()), Err)
+    }
+
     /// Puts the values into `module`, whose names and shapes must be the same. A table of the parameters that learn
     /// leaves those of `module` that do not as they are.
     ///
@@ -406,6 +429,47 @@ impl ModuleVisitor for CollectGradients<'_> {
         match tensor.grad(self.grads) {
             Some(grad) => self.values.extend(read(grad)),
             None => self.values.extend(core::iter::repeat_n(0.0, tensor.shape().num_elements())),
+        }
+    }
+}
+
+struct AddGradients<'a> {
+    path: Vec<String>,
+    table: &'a ParamTable,
+    grads: &'a Gradients,
+    next: usize,
+    sum: &'a mut [f32],
+    error: Option<Error>,
+}
+
+impl ModuleVisitor for AddGradients<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        if self.error.is_some() || (self.table.scope == Scope::Trainable && !tensor.is_require_grad()) {
+            return;
+        }
+        let (name, shape) = (self.path.join("."), tensor.dims());
+        match self.table.entries.get(self.next) {
+            Some(entry) if entry.name == name && entry.shape == shape => {
+                self.next += 1;
+                let values = tensor.grad(self.grads).map(read).unwrap_or_default();
+                self.sum[entry.range()].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            }
+            other => {
+                self.error = Some(Error::Weights {
+                    tensor: name,
+                    expected: other.map_or("nothing".to_string(), |entry| format!("{} {:?}", entry.name, entry.shape)),
+                    got: format!("shape {shape:?}"),
+                });
+            }
         }
     }
 }

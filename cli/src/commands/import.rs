@@ -90,12 +90,23 @@ fn estimates(mut report: Report, checkpoint: &Checkpoint, seconds: f64) -> Resul
         "memory of `align` with guidance, {CLIPS} clips of {seconds} s a step ({:.1} GiB are available):",
         available as f64 / GIB
     ));
+    report = report.line(format!("  {:<42}{:>11}{:>21}", "", "", "with checkpointing"));
     let mut listed = Vec::new();
     for (name, lora, baseline, value_trunk) in choices {
-        let choice = Choice { lora, baseline, value_trunk, guided: true, clips: CLIPS, clip_seconds: seconds };
+        let choice = Choice {
+            lora,
+            baseline,
+            value_trunk,
+            guided: true,
+            clips: CLIPS,
+            clip_seconds: seconds,
+            checkpointing: false,
+        };
         let bytes = memory(checkpoint, &choice)?.total_bytes();
-        report = report.line(format!("  {name:<42}{:>7.1} GiB", bytes as f64 / GIB));
-        listed.push(json!({"choice": name, "bytes": bytes}));
+        let again = memory(checkpoint, &Choice { checkpointing: true, ..choice })?.total_bytes();
+        let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / GIB);
+        report = report.line(format!("  {name:<42}{:>11}{:>21}", gib(bytes), gib(again)));
+        listed.push(json!({"choice": name, "bytes": bytes, "bytes_checkpointing": again}));
     }
     Ok(report.value("memory", listed))
 }

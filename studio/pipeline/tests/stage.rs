@@ -210,3 +210,26 @@ fn an_evaluation_beyond_the_limits_is_never_chosen() {
     assert!(evaluations[2]["kl"] > 1e-9 && !evaluations[2].contains_key("guarded"), "{:?}", evaluations[2]);
     assert!(evaluations[2].contains_key("gain_watchers"));
 }
+
+#[test]
+fn checkpointing_of_a_policy_of_our_own_is_refused() {
+    let (bundle, device) = (bundle(), Device::flex());
+    let music = Music::load(&bundle, &device).unwrap();
+    let policy = load_policy(&bundle, &device).unwrap();
+    let text = "name = 's'\nsteps = 1\nbatch = 2\nkl = { alpha = 0.1 }\nbaseline = 'batch_mean'\ncheckpointing = true\n\
+                rewards = [{ name = 'even', weight = 1.0 }]\n";
+    let config = toml::from_str::<StageConfig>(text).unwrap().resolve("stage", &["even"]).unwrap();
+    let judge = Part { reward: Box::new(Even), scale: Scale { map: None, clip: None }, weight: 1.0 };
+    let parts = StageParts {
+        music: &music,
+        judges: Judges::of(WeightedSum::new("reward", vec![judge]).unwrap()),
+        captions: vec!["a calm flute".into()],
+        held_out: vec!["a waltz".into()],
+        start: policy.clone(),
+        reference: policy,
+        seed: 3,
+        samples: None,
+    };
+    let Err(error) = Stage::new(config, parts, 0.4, &device) else { panic!("accepted") };
+    assert!(error.to_string().contains("checkpointing") && error.to_string().contains("own"), "{error}");
+}

@@ -1,6 +1,8 @@
 //! What a family of policies must offer to be aligned: [`Learnable`], [`Baseliner`] and [`Player`].
 //!
 //! Two families do: our own hierarchical policies with the models of a bundle, and imported checkpoints of MusicGen.
+//! Where a stage says `checkpointing`, gradients come from the methods that compute networks a second time; a family that
+//! has no such method refuses the setting in [`Learnable::prepare`].
 
 use std::fmt::Debug;
 
@@ -12,10 +14,32 @@ use musicrl_core::{
     params::{ParamTable, freeze_except},
     policy::{ConditionPrompt, HierarchicalPolicy, Policy, ValueNetwork},
     random::Key,
+    sampling::SamplingConfig,
     tokens::Tokens,
 };
 
+use super::hidden::Hidden;
 use crate::{Error, Result, music::Music, recipe::StageConfig};
+
+/// What a backward pass gives.
+#[derive(Debug)]
+pub struct LossGradient<T> {
+    /// In the order of the table.
+    pub gradient: Vec<f32>,
+    /// The loss.
+    pub loss: f64,
+    /// What the loss said beside its value.
+    pub other: T,
+}
+
+impl<T> LossGradient<T> {
+    /// By one backward pass through all that `loss` came from.
+    #[must_use]
+    pub fn of<M: Module>(table: &ParamTable, module: &M, loss: Tensor<1>, other: T) -> Self {
+        let gradient = table.gradients(module, &loss.backward());
+        Self { gradient, loss: f64::from(loss.inner().into_scalar::<f32>()), other }
+    }
+}
 
 /// A policy whose parameters learn.
 pub trait Learnable: Policy<Prompt: Debug + Send + Sync> + Module + Sync {
@@ -40,6 +64,41 @@ pub trait Learnable: Policy<Prompt: Debug + Send + Sync> + Module + Sync {
     /// The parameters that are optimised and checkpointed.
     fn table<M: Module>(module: &M) -> ParamTable;
 
+    /// The gradient of a loss of the vectors before the heads, in the order of `table`. `loss` may use the policy's heads.
+    ///
+    /// # Shapes
+    /// - frames: `[clips, frames, slots]`
+    ///
+    /// # Errors
+    /// When prompt, frames and layout disagree; whatever `loss` says.
+    fn gradient<T>(
+        &self,
+        table: &ParamTable,
+        prompt: &Self::Prompt,
+        frames: Tensor<3, Int>,
+        sampling: &SamplingConfig,
+        loss: impl FnOnce(&Hidden) -> Result<(Tensor<1>, T)>,
+    ) -> Result<LossGradient<T>> {
+        let (loss, other) = loss(&Hidden::of(self, prompt, frames, sampling)?)?;
+        Ok(LossGradient::of(table, self, loss, other))
+    }
+
+    /// The same to rounding, with less of the networks in memory at a time; [`gradient`](Self::gradient) itself for
+    /// families that refuse `checkpointing`.
+    ///
+    /// # Errors
+    /// As [`gradient`](Self::gradient).
+    fn gradient_recomputed<T>(
+        &self,
+        table: &ParamTable,
+        prompt: &Self::Prompt,
+        frames: Tensor<3, Int>,
+        sampling: &SamplingConfig,
+        loss: impl FnOnce(&Hidden) -> Result<(Tensor<1>, T)>,
+    ) -> Result<LossGradient<T>> {
+        self.gradient(table, prompt, frames, sampling, loss)
+    }
+
     /// Whether parts of a batch may run on several threads, each with a copy of what learns.
     fn runs_parts_in_parallel() -> bool;
 
@@ -56,6 +115,35 @@ pub trait Baseliner<Q>: Module + Sync {
     /// # Errors
     /// When prompt, frames and layout disagree.
     fn values(&self, prompt: &Q, frames: Tensor<3, Int>) -> Result<Tensor<2>>;
+
+    /// The gradient of a loss of the values, in the order of `table`.
+    ///
+    /// # Errors
+    /// As [`values`](Self::values); whatever `loss` says.
+    fn gradient<T>(
+        &self,
+        table: &ParamTable,
+        prompt: &Q,
+        frames: Tensor<3, Int>,
+        loss: impl FnOnce(&Tensor<2>) -> Result<(Tensor<1>, T)>,
+    ) -> Result<LossGradient<T>> {
+        let (loss, other) = loss(&self.values(prompt, frames)?)?;
+        Ok(LossGradient::of(table, self, loss, other))
+    }
+
+    /// As [`Learnable::gradient_recomputed`].
+    ///
+    /// # Errors
+    /// As [`gradient`](Self::gradient).
+    fn gradient_recomputed<T>(
+        &self,
+        table: &ParamTable,
+        prompt: &Q,
+        frames: Tensor<3, Int>,
+        loss: impl FnOnce(&Tensor<2>) -> Result<(Tensor<1>, T)>,
+    ) -> Result<LossGradient<T>> {
+        self.gradient(table, prompt, frames, loss)
+    }
 }
 
 /// What turns captions into prompts and tokens into sound.
@@ -95,6 +183,10 @@ impl Learnable for HierarchicalPolicy {
     fn prepare(start: &Self, config: &StageConfig, _seed: u64, device: &Device) -> Result<Self> {
         if config.lora.is_some() {
             return Err(Error::config("lora", "left out for a base of our own (see `trainable`)", "settings"));
+        }
+        if config.checkpointing {
+            let expected = "left out for a base of our own (a smaller `batch` or shorter clips save memory there)";
+            return Err(Error::config("checkpointing", expected, "true"));
         }
         let policy = start.clone().to_device(device).train();
         // Copied through the table: a mere clone would share nodes of the autodiff graph with the start.

@@ -1,20 +1,21 @@
 //! One learning step: from clips with their totals to new weights of the policy and of the value network.
 
-use std::ops::Range;
-
 use burn::{
     module::Module,
     tensor::{Bool, Device, Int, Tensor, TensorData},
 };
 use musicrl_core::{
     params::ParamTable,
-    policy::{ConditionPrompt, HierarchicalPolicy, Policy, Prompt, frames_from_tokens},
+    policy::{ConditionPrompt, HierarchicalPolicy, Prompt, frames_from_tokens},
     rl::{self, Actions, ChunkLogits, Normalisation, Objective, TokenTerms},
     sampling::SamplingConfig,
     tokens::Tokens,
 };
 
-use super::family::{Baseliner as _, Learnable};
+use super::{
+    family::{Baseliner as _, Learnable},
+    hidden::Hidden,
+};
 use crate::{
     Result,
     optim::{AdamW, Update},
@@ -60,6 +61,8 @@ pub struct Learner<P: Learnable = HierarchicalPolicy> {
     pub value: Option<P::Value>,
     /// What the KL pulls towards, on a plain device.
     pub reference: P,
+    /// Whether the networks are computed a second time in the backward pass, part by part, for less memory.
+    pub recomputes: bool,
     /// The policy's optimiser.
     pub policy_optimiser: AdamW,
     /// The value network's optimiser.
@@ -250,21 +253,26 @@ impl<P: Learnable> Learner<P> {
                 return Ok((vec![0.0; table.values().len()], (0.0, TermSums::default())));
             }
             let [clips, frames, slots] = part.frames.dims();
-            let hidden = Hidden::of(policy, &part.prompt, part.frames.clone(), sampling)?;
             let reference = Hidden::of(&self.reference, &part.prompt, part.frames.clone().inner(), sampling)?;
             let mask = part.mask.clone().reshape([clips, frames, slots]);
             let actions = Actions { ids: part.frames.clone().inner(), mask };
-            let loss = rl::reinforce_loss_chunked(&actions, &advantages[index], objective, CHUNK_FRAMES, |range| {
-                Ok(ChunkLogits {
-                    policy: hidden.shaped(policy, range.clone(), sampling, &actions.ids)?,
-                    reference: Some(reference.tempered(&self.reference, range, sampling)?),
-                })
-            })?;
-            let gradients = loss.loss.backward();
-            let mut gradient = table.gradients(policy, &gradients);
-            gradient.iter_mut().for_each(|value| *value *= share as f32);
-            let value = share * f64::from(loss.loss.inner().into_scalar::<f32>());
-            Ok((gradient, (value, TermSums::of(&loss.terms))))
+            let loss = |hidden: &Hidden| {
+                let loss =
+                    rl::reinforce_loss_chunked(&actions, &advantages[index], objective, CHUNK_FRAMES, |range| {
+                        Ok(ChunkLogits {
+                            policy: hidden.shaped(policy, range.clone(), sampling, &actions.ids)?,
+                            reference: Some(reference.tempered(&self.reference, range, sampling)?),
+                        })
+                    })?;
+                Ok((loss.loss, TermSums::of(&loss.terms)))
+            };
+            let (prompt, frames) = (&part.prompt, part.frames.clone());
+            let mut done = match self.recomputes {
+                true => policy.gradient_recomputed(table, prompt, frames, sampling, loss)?,
+                false => policy.gradient(table, prompt, frames, sampling, loss)?,
+            };
+            done.gradient.iter_mut().for_each(|value| *value *= share as f32);
+            Ok((done.gradient, (share * done.loss, done.other)))
         })
     }
 
@@ -277,18 +285,23 @@ impl<P: Learnable> Learner<P> {
         metrics: &mut Metrics,
     ) -> Result<()> {
         let (Some(value), Some(optimiser)) = (&self.value, &mut self.value_optimiser) else { return Ok(()) };
+        let recomputes = self.recomputes;
         let mut table = P::table(value);
         let (gradient, losses) = sum_gradients_on(threads::<P>(), value, &table, parts, |value, _, part| {
             let share = part.counted(batch.totals) as f64 / counted as f64;
             if share == 0.0 {
                 return Ok((vec![0.0; table.values().len()], 0.0));
             }
-            let values = value.values(&part.prompt, part.frames.clone())?;
-            let loss = rl::value_loss(&values, &part.returns, &part.mask, Normalisation::Actions)?;
-            let gradients = loss.backward();
-            let mut gradient = table.gradients(value, &gradients);
-            gradient.iter_mut().for_each(|value| *value *= share as f32);
-            Ok((gradient, share * f64::from(loss.inner().into_scalar::<f32>())))
+            let loss = |values: &Tensor<2>| {
+                Ok((rl::value_loss(values, &part.returns, &part.mask, Normalisation::Actions)?, ()))
+            };
+            let (prompt, frames) = (&part.prompt, part.frames.clone());
+            let mut done = match recomputes {
+                true => value.gradient_recomputed(&table, prompt, frames, loss)?,
+                false => value.gradient(&table, prompt, frames, loss)?,
+            };
+            done.gradient.iter_mut().for_each(|value| *value *= share as f32);
+            Ok((done.gradient, share * done.loss))
         })?;
         let total: f64 = losses.iter().sum();
         metrics.push("value_loss", total);
@@ -303,56 +316,6 @@ impl<P: Learnable> Learner<P> {
 impl<Q> Part<Q> {
     fn counted(&self, totals: &[Option<f64>]) -> usize {
         self.clips.iter().filter(|clip| totals[**clip].is_some()).count()
-    }
-}
-
-/// What stands before the heads, with and without condition.
-pub(crate) struct Hidden {
-    conditioned: Tensor<4>,
-    unconditioned: Option<Tensor<4>>,
-}
-
-impl Hidden {
-    pub(crate) fn of<P: Policy>(
-        policy: &P,
-        prompt: &P::Prompt,
-        frames: Tensor<3, Int>,
-        sampling: &SamplingConfig,
-    ) -> Result<Self> {
-        let unconditioned = match prompt.null().filter(|_| sampling.is_guided()) {
-            Some(null) => Some(policy.hidden(&null, frames.clone())?),
-            None => None,
-        };
-        Ok(Self { conditioned: policy.hidden(prompt, frames)?, unconditioned })
-    }
-
-    /// Logits of some frames of `ids`, as they are sampled.
-    pub(crate) fn shaped<P: Policy>(
-        &self,
-        policy: &P,
-        frames: Range<usize>,
-        sampling: &SamplingConfig,
-        ids: &Tensor<3, Int>,
-    ) -> musicrl_core::Result<Tensor<4>> {
-        let (logits, null) = self.heads(policy, frames.clone());
-        sampling.shape(logits, null, &ids.clone().slice_dim(1, frames))
-    }
-
-    /// Logits of a reference: tempered and guided in the same way but not cut off, since an entry that only the
-    /// reference forbids would make the KL infinite.
-    pub(crate) fn tempered<P: Policy>(
-        &self,
-        policy: &P,
-        frames: Range<usize>,
-        sampling: &SamplingConfig,
-    ) -> musicrl_core::Result<Tensor<4>> {
-        let (logits, null) = self.heads(policy, frames);
-        sampling.temper(logits, null)
-    }
-
-    fn heads<P: Policy>(&self, policy: &P, frames: Range<usize>) -> (Tensor<4>, Option<Tensor<4>>) {
-        let head = |hidden: &Tensor<4>| policy.head(hidden.clone().slice_dim(1, frames.clone()));
-        (head(&self.conditioned), self.unconditioned.as_ref().map(head))
     }
 }
 

@@ -9,8 +9,8 @@ use musicrl_core::{
 
 use super::{
     family::{Learnable as _, Player, PromptOf},
+    hidden::Hidden,
     judges::{Judges, mean},
-    learn::Hidden,
     play::{PlaySettings, Played, distinct_share, play},
 };
 use crate::{Result, training::Metrics};

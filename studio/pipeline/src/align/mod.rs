@@ -15,6 +15,7 @@
 pub mod best_of;
 pub mod captions;
 pub mod family;
+pub mod hidden;
 pub mod judges;
 pub mod learn;
 pub mod measure;

@@ -105,7 +105,6 @@ impl<'a, M: Player> Stage<'a, M> {
             given: None,
         };
         let device = device.clone().autodiff();
-        let device = if config.checkpointing { device.gradient_checkpointing() } else { device };
         let policy = M::Policy::prepare(&parts.start, &config, parts.seed, &device)?;
         let value = match config.baseline {
             Baseline::Learned => Some(policy.value(&config, parts.seed)?),
@@ -128,6 +127,7 @@ impl<'a, M: Player> Stage<'a, M> {
             policy,
             value,
             reference: parts.reference.clone(),
+            recomputes: config.checkpointing,
             value_optimiser,
         };
         let guards = config.guards;

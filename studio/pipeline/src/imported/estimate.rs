@@ -23,6 +23,8 @@ pub struct Choice {
     pub clips: usize,
     /// Their length.
     pub clip_seconds: f64,
+    /// Whether blocks are computed again in the backward pass.
+    pub checkpointing: bool,
 }
 
 impl Choice {
@@ -36,6 +38,7 @@ impl Choice {
             guided: stage.sampling.core().is_guided(),
             clips: stage.batch,
             clip_seconds: stage.clip_seconds.unwrap_or(clip_seconds),
+            checkpointing: stage.checkpointing,
         }
     }
 }
@@ -69,7 +72,12 @@ pub fn memory(checkpoint: &Checkpoint, config: &Choice) -> Result<MemoryEstimate
         steps * (width * ACTIVATIONS_WIDTH + inner * ACTIVATIONS_INNER) + steps * steps * heads * ACTIVATIONS_SCORES;
     let low_rank = if rank > 0.0 { steps * 10.0 * (2.0 * rank + width) } else { 0.0 };
     let logits = frames * codebooks * vocab * 6.0;
-    let activations = (passes * (layers * (per_block + low_rank) + logits)) as u64;
+    // Computed again, one block's exist at a time, and of the others the input.
+    let blocks = match config.checkpointing {
+        true => per_block + low_rank + passes * layers * steps * width,
+        false => passes * layers * (per_block + low_rank),
+    };
+    let activations = (blocks + passes * logits) as u64;
     let cache = (passes * config.clips as f64 * layers * 2.0 * steps * width) as u64;
 
     let mut estimate = MemoryEstimate::new()
@@ -122,6 +130,7 @@ mod tests {
             guided: false,
             clips: 2,
             clip_seconds: 1.0,
+            checkpointing: false,
         };
         let bytes = |choice: Choice| memory(&checkpoint, &choice).unwrap().total_bytes();
         let least = bytes(choice);
@@ -130,6 +139,7 @@ mod tests {
         assert!(least < bytes(own) && bytes(own) < bytes(all));
         assert_eq!(bytes(Choice { baseline: Baseline::Learned, ..choice }), least);
         assert!(bytes(Choice { guided: true, ..choice }) > least);
+        assert!(bytes(Choice { checkpointing: true, ..choice }) < least);
         // Scores take the square of the length.
         let by_seconds = |seconds| bytes(Choice { clip_seconds: seconds, ..choice });
         assert!(by_seconds(40.0) - by_seconds(20.0) > 2 * (by_seconds(20.0) - by_seconds(10.0)));

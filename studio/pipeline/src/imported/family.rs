@@ -2,18 +2,23 @@
 
 use burn::{
     module::Module,
-    tensor::{Device, Int, Tensor},
+    tensor::{Device, Gradients, Int, Tensor},
 };
 use musicrl_core::{
     params::{ParamTable, learn_where},
+    policy::Prompt as _,
     random::{Key, Purpose},
+    sampling::SamplingConfig,
     tokens::Tokens,
 };
-use musicrl_zoo::musicgen::{MusicGen, MusicGenPolicy, MusicGenValue, TextPrompt};
+use musicrl_zoo::musicgen::{Kept, MusicGen, MusicGenPolicy, MusicGenValue, PartGradients, TextPrompt};
 
 use crate::{
     Error, Result,
-    align::family::{Baseliner, Learnable, Player},
+    align::{
+        family::{Baseliner, Learnable, LossGradient, Player},
+        hidden::Hidden,
+    },
     recipe::{StageConfig, ValueTrunk},
 };
 
@@ -75,6 +80,31 @@ impl Learnable for MusicGenPolicy {
         ParamTable::collect_trainable(module)
     }
 
+    /// Block by block: see [`Kept`]. The heads' gradients come with the loss, those of the trunk from the gradients of the
+    /// vectors; of the two passes of guidance one after the other.
+    fn gradient_recomputed<T>(
+        &self,
+        table: &ParamTable,
+        prompt: &TextPrompt,
+        frames: Tensor<3, Int>,
+        sampling: &SamplingConfig,
+        loss: impl FnOnce(&Hidden) -> Result<(Tensor<1>, T)>,
+    ) -> Result<LossGradient<T>> {
+        let null = prompt.null().filter(|_| sampling.is_guided());
+        let free = null.map(|null| Pass::new(self, &null, frames.clone())).transpose()?;
+        let given = Pass::new(self, prompt, frames)?;
+        let hidden =
+            Hidden { conditioned: given.hidden.clone(), unconditioned: free.as_ref().map(|pass| pass.hidden.clone()) };
+        let (loss, other) = loss(&hidden)?;
+        drop(hidden);
+        let mut grads = loss.backward();
+        let mut gradient = table.gradients(self, &grads);
+        for pass in [Some(given), free].into_iter().flatten() {
+            pass.add_gradients(self, &mut grads, PartGradients { table, prefix: "", sum: &mut gradient })?;
+        }
+        Ok(LossGradient { gradient, loss: f64::from(loss.inner().into_scalar::<f32>()), other })
+    }
+
     /// The frozen weights are one copy, and its graph has one lock.
     fn runs_parts_in_parallel() -> bool {
         false
@@ -93,6 +123,44 @@ fn own_leaves(from: &MusicGenPolicy, policy: MusicGenPolicy) -> Result<MusicGenP
 impl Baseliner<TextPrompt> for MusicGenValue {
     fn values(&self, prompt: &TextPrompt, frames: Tensor<3, Int>) -> Result<Tensor<2>> {
         Ok(Self::values(self, prompt, frames)?)
+    }
+
+    /// Of a trunk that does not learn, nothing is kept.
+    fn gradient_recomputed<T>(
+        &self,
+        table: &ParamTable,
+        prompt: &TextPrompt,
+        frames: Tensor<3, Int>,
+        loss: impl FnOnce(&Tensor<2>) -> Result<(Tensor<1>, T)>,
+    ) -> Result<LossGradient<T>> {
+        let pass = Pass::new(&self.trunk, prompt, frames)?;
+        let (loss, other) = loss(&self.of_hidden(pass.hidden.clone()))?;
+        let mut grads = loss.backward();
+        let mut gradient = table.gradients(self, &grads);
+        pass.add_gradients(&self.trunk, &mut grads, PartGradients { table, prefix: "trunk.", sum: &mut gradient })?;
+        Ok(LossGradient { gradient, loss: f64::from(loss.inner().into_scalar::<f32>()), other })
+    }
+}
+
+/// One way through a trunk whose blocks are computed again on the way back.
+struct Pass {
+    /// The vectors before the heads: a leaf, whose gradient is wanted where the trunk learns.
+    hidden: Tensor<4>,
+    kept: Option<Kept>,
+}
+
+impl Pass {
+    fn new(trunk: &MusicGenPolicy, prompt: &TextPrompt, frames: Tensor<3, Int>) -> Result<Self> {
+        let learns = trunk.trunk_learns();
+        let (hidden, kept) = trunk.hidden_kept(prompt, frames)?;
+        Ok(Self { hidden: hidden.autodiff().set_require_grad(learns), kept: learns.then_some(kept) })
+    }
+
+    fn add_gradients(self, trunk: &MusicGenPolicy, grads: &mut Gradients, mut into: PartGradients<'_>) -> Result<()> {
+        match (self.hidden.grad_remove(grads), self.kept) {
+            (Some(gradient), Some(kept)) => Ok(trunk.add_trunk_gradients(kept, gradient, &mut into)?),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -124,8 +124,8 @@ pub struct StageConfig {
     /// Whether the learned baseline has a trunk of its own; for imported checkpoints.
     #[serde(default, skip_serializing_if = "is_default")]
     pub value_trunk: ValueTrunk,
-    /// Whether elementwise results are computed again in the backward pass instead of being kept (Burn's strategy): the
-    /// same result; products and scores of attention are kept all the same.
+    /// Whether the backward pass computes the networks again, one block at a time, instead of keeping what all blocks
+    /// computed: the same result to rounding, less memory, more time; for imported checkpoints.
     #[serde(default, skip_serializing_if = "is_default")]
     pub checkpointing: bool,
     /// The policy's optimiser.

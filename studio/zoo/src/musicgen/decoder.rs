@@ -108,11 +108,23 @@ impl MusicGenDecoder {
     /// - output: `[clips, steps, width]`
     #[must_use]
     pub fn forward(&self, columns: Vec<Tensor<2, Int>>, text: &Tensor<3>, padding: &Tensor<4, Bool>) -> Tensor<3> {
-        let device = self.device();
+        let mut x = self.embed(columns);
+        let future = self.future(x.dims()[1]);
+        for block in &self.blocks {
+            x = block.forward(x, text, &future, padding);
+        }
+        self.norm.forward(x)
+    }
+
+    /// What the first block reads: the sum of the codebooks' embeddings, and positions.
+    ///
+    /// # Shapes
+    /// - columns: as in [`forward`](Self::forward)
+    /// - output: `[clips, steps, width]`
+    pub(super) fn embed(&self, columns: Vec<Tensor<2, Int>>) -> Tensor<3> {
         let width = self.config.hidden_size;
-        let dims = columns.first().map_or([0, 0], |column| column.dims());
-        let [clips, steps] = dims;
-        let table = device_floats(&positions(0, steps, width), [1, steps, width], &device);
+        let [clips, steps] = columns.first().map_or([0, 0], |column| column.dims());
+        let table = device_floats(&positions(0, steps, width), [1, steps, width], &self.device());
         let table = table.cast(self.norm.weight.val().dtype());
         let mut x: Option<Tensor<3>> = None;
         for (embedding, ids) in self.embeddings.iter().zip(columns) {
@@ -122,15 +134,15 @@ impl MusicGenDecoder {
                 None => rows,
             });
         }
-        let mut x = match x {
+        match x {
             Some(sum) => sum + table,
             None => table,
-        };
-        let future: Vec<bool> = (0..steps * steps).map(|at| at % steps > at / steps).collect();
-        let future = Tensor::<4, Bool>::from_data(TensorData::new(future, [1, 1, steps, steps]), &device);
-        for block in &self.blocks {
-            x = block.forward(x, text, &future, padding);
         }
-        self.norm.forward(x)
+    }
+
+    /// True where a step lies ahead, `[1, 1, steps, steps]`.
+    pub(super) fn future(&self, steps: usize) -> Tensor<4, Bool> {
+        let future: Vec<bool> = (0..steps * steps).map(|at| at % steps > at / steps).collect();
+        Tensor::from_data(TensorData::new(future, [1, 1, steps, steps]), &self.device())
     }
 }

@@ -52,6 +52,20 @@ impl MusicGenPolicy {
         PackedMusicGen::new(&self.decoder)
     }
 
+    /// The ids that the decoder reads at each step, one column a codebook.
+    pub(super) fn columns(&self, prompt: &TextPrompt, frames: &Tensor<3, Int>) -> CoreResult<Vec<Tensor<2, Int>>> {
+        let [clips, time, slots] = frames.dims();
+        self.check_prompt(prompt, clips)?;
+        if slots != self.layout.slots.len() || time == 0 || clips == 0 {
+            return Err(CoreError::Shape {
+                what: "frames",
+                expected: format!("[{clips}, frames, {}]", self.layout.slots.len()),
+                got: format!("{:?}", frames.dims()),
+            });
+        }
+        Ok(pattern::columns(frames, self.pattern.delays(), self.pattern.pad()))
+    }
+
     fn check_prompt(&self, prompt: &TextPrompt, clips: usize) -> CoreResult<()> {
         let wrong = |what, expected: String, got: String| Err(CoreError::Shape { what, expected, got });
         if prompt.clips() != clips {
@@ -76,16 +90,8 @@ impl Policy for MusicGenPolicy {
     }
 
     fn hidden(&self, prompt: &TextPrompt, frames: Tensor<3, Int>) -> CoreResult<Tensor<4>> {
-        let [clips, time, slots] = frames.dims();
-        self.check_prompt(prompt, clips)?;
-        if slots != self.layout.slots.len() || time == 0 || clips == 0 {
-            return Err(CoreError::Shape {
-                what: "frames",
-                expected: format!("[{clips}, frames, {}]", self.layout.slots.len()),
-                got: format!("{:?}", frames.dims()),
-            });
-        }
-        let columns = pattern::columns(&frames, self.pattern.delays(), self.pattern.pad());
+        let time = frames.dims()[1];
+        let columns = self.columns(prompt, &frames)?;
         let padding = prompt.hidden(&self.decoder.device());
         let hidden = self.decoder.forward(columns, &self.decoder.text(prompt), &padding);
         Ok(pattern::actions(&hidden, self.pattern.delays(), time))

@@ -36,10 +36,19 @@ impl MusicGenValue {
     /// # Errors
     /// As the policy's `hidden`.
     pub fn values(&self, prompt: &TextPrompt, frames: Tensor<3, Int>) -> Result<Tensor<2>> {
-        let hidden = self.trunk.hidden(prompt, frames)?;
+        Ok(self.of_hidden(self.trunk.hidden(prompt, frames)?))
+    }
+
+    /// The head alone.
+    ///
+    /// # Shapes
+    /// - hidden: of the trunk, `[clips, frames, codebooks, width]`
+    /// - output: `[clips, frames * codebooks]`
+    #[must_use]
+    pub fn of_hidden(&self, hidden: Tensor<4>) -> Tensor<2> {
         let [clips, time, slots, width] = hidden.dims();
         let values = (hidden * self.value_head.val().reshape([1, 1, slots, width])).sum_dim(3);
         let values = values.reshape([clips * time, slots]) + self.value_bias.val().reshape([1, slots]);
-        Ok(values.reshape([clips, time * slots]))
+        values.reshape([clips, time * slots])
     }
 }
