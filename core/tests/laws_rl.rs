@@ -5,8 +5,8 @@ use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use musicrl_core::{
     Error,
     rl::{
-        Actions, ChunkLogits, Normalisation, Objective, batch_mean_advantages, entropy, exact_kl, k1, k2, k3,
-        leave_one_out_advantages, log_probabilities,
+        Actions, ChunkLogits, Normalisation, Objective, batch_mean_advantages, entropy, exact_kl,
+        generalised_advantages, k1, k2, k3, leave_one_out_advantages, log_probabilities,
         reference::{self as twin, Batch},
         reinforce_loss, reinforce_loss_chunked, returns_to_go, rewards_at_end, token_log_prob, token_terms_chunked,
         value_advantages, value_loss, whiten,
@@ -357,6 +357,32 @@ proptest! {
             close("value loss", &[moved], &[loss], 1e-9);
             let expected = twin::value_loss(&values, &case.advantages, &case.mask, case.per_clip(), norm);
             close("value loss", &[loss], &[expected], 1e-12);
+        }
+    }
+
+    #[test]
+    fn generalised_advantages_are_their_sum_and_end_in_the_return(case in mild(), lambda in 0.0..1.0_f64) {
+        let device = Device::flex();
+        let mask = case.mask(&device);
+        let values: Vec<f64> = case.advantages.iter().map(|a| a * 0.3 - 1.0).collect();
+        let rewards: Vec<f64> = case.advantages.iter().map(|a| a + 0.5).collect();
+        let g = returns_to_go(&case.matrix(&rewards, &device), &mask).unwrap();
+        let v = case.matrix(&values, &device);
+        let of = |lambda| read(&generalised_advantages(&g, &v, &mask, lambda).unwrap());
+        let expected = twin::generalised_advantages(&read(&g), &values, &case.mask, case.per_clip(), lambda);
+        close("twin", &of(lambda), &expected, 1e-9);
+        close("lambda 1", &of(1.0), &read(&value_advantages(&g, &v, &mask).unwrap()), 1e-9);
+        // The undiscounted changes of a clip sum to its return less the first value.
+        let steps = of(0.0);
+        for clip in 0..case.clips {
+            let row = clip * case.per_clip()..(clip + 1) * case.per_clip();
+            let Some(first) = row.clone().find(|at| case.mask[*at]) else { continue };
+            let sum: f64 = row.map(|at| steps[at]).sum();
+            close("sum", &[sum], &[read(&g)[first] - values[first]], 1e-9);
+        }
+        for bad in [-0.1, 1.5, f64::NAN] {
+            let refused = generalised_advantages(&g, &v, &mask, bad);
+            assert!(matches!(refused, Err(Error::Config { field: "lambda", .. })));
         }
     }
 

@@ -1,9 +1,9 @@
 //! Advantages: returns less a baseline. All results are constants, without gradient, and 0 under the mask.
 
-use alloc::format;
-use burn::tensor::{Bool, Tensor};
+use alloc::{format, vec, vec::Vec};
+use burn::tensor::{Bool, Tensor, TensorData};
 
-use super::shape::{counted, not_empty, same, weights};
+use super::shape::{counted, not_empty, read_mask, same, weights};
 use crate::{Error, Result};
 
 /// A_t = G_t - V_t: the learned baseline.
@@ -17,6 +17,48 @@ pub fn value_advantages(returns: &Tensor<2>, values: &Tensor<2>, mask: &Tensor<2
     same("values", returns.dims(), values.dims())?;
     same("mask", returns.dims(), mask.dims())?;
     Ok(counted(returns.clone().inner() - values.clone().inner().cast(returns.dtype()), mask))
+}
+
+/// Generalised advantage estimation (Schulman et al., arXiv 1506.02438), undiscounted:
+///
+/// A_t = sum_{k >= 0} lambda^k delta_{t+k},   delta_t = r_t + V_{t+1} - V_t,
+///
+/// over the counted actions of a clip, with r_t = G_t - G_{t+1} and V = 0 behind the last. lambda = 1 is
+/// [`value_advantages`]: unbiased, with the noise of everything that comes after an action. A smaller one asks the values
+/// what an action has changed: less noise, and a bias where the values are wrong.
+///
+/// # Shapes
+/// - returns, values, mask, result: `[clips, actions]`, actions in the order in which they were chosen
+///
+/// # Errors
+/// [`Error::Shape`]; [`Error::Config`] for a lambda outside [0, 1].
+pub fn generalised_advantages(
+    returns: &Tensor<2>,
+    values: &Tensor<2>,
+    mask: &Tensor<2, Bool>,
+    lambda: f64,
+) -> Result<Tensor<2>> {
+    let dims @ [_, actions] = returns.dims();
+    same("values", dims, values.dims())?;
+    same("mask", dims, mask.dims())?;
+    if !(0.0..=1.0).contains(&lambda) {
+        return Err(Error::Config { field: "lambda", expected: "0 to 1".into(), got: format!("{lambda}") });
+    }
+    let read = |x: &Tensor<2>| x.clone().inner().into_data().iter::<f64>().collect::<Vec<_>>();
+    let (returns_read, values_read, counts) = (read(returns), read(values), read_mask(mask));
+    let mut advantages = vec![0.0_f64; returns_read.len()];
+    for clip in (0..advantages.len()).step_by(actions.max(1)) {
+        // Return, value and advantage of the next counted action.
+        let mut next = (0.0, 0.0, 0.0);
+        for at in (clip..clip + actions).rev().filter(|at| counts[*at]) {
+            let (g, v) = (returns_read[at], values_read[at]);
+            let advantage = (g - next.0) + next.1 - v + lambda * next.2;
+            advantages[at] = advantage;
+            next = (g, v, advantage);
+        }
+    }
+    let device = returns.clone().inner().device();
+    Ok(Tensor::from_data(TensorData::new(advantages, dims), (&device, returns.dtype())))
 }
 
 /// A_i = G_i less the mean return of the *other* counted clips of its group at the same action (Kool et al., "Buy 4

@@ -9,6 +9,7 @@
 //! | [`k1`], [`k2`], [`k3`] | the same KL estimated from the sampled token |
 //! | [`rewards_at_end`], [`returns_to_go`] | from a clip's reward to a return for each action |
 //! | [`value_advantages`], [`leave_one_out_advantages`], [`batch_mean_advantages`], [`whiten`] | returns less a baseline |
+//! | [`generalised_advantages`] | what the values say that each action has changed |
 //! | [`reinforce_loss`], [`value_loss`] | the two losses, composed from the parts above |
 //! | [`reinforce_loss_chunked`], [`token_terms_chunked`] | the same, a few frames at a time, with the gradient in closed form |
 //! | [`KlControl`], [`KlController`] | how the strength of the KL term moves during a stage |
@@ -48,7 +49,7 @@ pub use settings::{Normalisation, Objective};
 
 #[cfg(feature = "model")]
 pub use self::{
-    advantages::{batch_mean_advantages, leave_one_out_advantages, value_advantages, whiten},
+    advantages::{batch_mean_advantages, generalised_advantages, leave_one_out_advantages, value_advantages, whiten},
     chunked::{Actions, ChunkLogits, PolicyLoss, TokenTerms, reinforce_loss_chunked, token_terms_chunked},
     distribution::{entropy, exact_kl, log_probabilities, token_log_prob},
     estimators::{k1, k2, k3},

@@ -117,12 +117,12 @@ fn group(name: &str) -> String {
 }
 
 /// Plays and judges the batches of the first `batches` steps with the policy as the stage begins, and compares their
-/// gradients, of the reward alone. `progress` is told the batches done and their number.
+/// gradients, of the reward alone; a linear baseline learns from as many batches before. `progress` is told the batches done and their number.
 ///
 /// # Errors
 /// [`Error::Config`] for fewer than two batches; when a model or a judge fails; whatever `progress` says.
 pub fn evaluate_gradient(
-    stage: &Stage<'_>,
+    stage: &mut Stage<'_>,
     batches: usize,
     progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<GradientReport> {
@@ -137,6 +137,10 @@ pub fn evaluate_gradient(
     }
     let mut before = vec![0.0_f64; table.values().len()];
     let (mut rewards, mut clips) = (Vec::new(), 0);
+    // A linear baseline has learned before its gradients are compared: from as many other batches.
+    for batch in 0..batches {
+        stage.learn_baseline((batches + batch) as u64)?;
+    }
     for batch in 0..batches {
         progress(batch, batches)?;
         let (gradient, totals) = stage.reward_gradient(batch as u64)?;

@@ -65,9 +65,9 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
         seed: recipe.seed,
         samples: None,
     };
-    let stage = Stage::new(config, parts, base.clip_seconds(), &device)?;
+    let mut stage = Stage::new(config, parts, base.clip_seconds(), &device)?;
     let measured =
-        with_progress(context, "bench gradient", |progress| evaluate_gradient(&stage, flags.batches, progress))?;
+        with_progress(context, "bench gradient", |progress| evaluate_gradient(&mut stage, flags.batches, progress))?;
     Ok(Report::new()
         .table(&measured)
         .value("batches", measured.batches)

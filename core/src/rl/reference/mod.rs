@@ -11,5 +11,6 @@ mod returns;
 pub use distribution::{entropy, exact_kl, k1, k2, k3, log_probabilities, token_log_prob};
 pub use objective::{Batch, reinforce_gradient, reinforce_loss, reinforce_loss_from_logits, value_loss};
 pub use returns::{
-    batch_mean_advantages, leave_one_out_advantages, returns_to_go, rewards_at_end, value_advantages, whiten,
+    batch_mean_advantages, generalised_advantages, leave_one_out_advantages, returns_to_go, rewards_at_end,
+    value_advantages, whiten,
 };

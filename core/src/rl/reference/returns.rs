@@ -34,6 +34,24 @@ pub fn value_advantages(returns: &[f64], values: &[f64], mask: &[bool]) -> Vec<f
     returns.iter().zip(values).zip(mask).map(|((g, v), &counts)| if counts { g - v } else { 0.0 }).collect()
 }
 
+/// [`generalised_advantages`](super::super::generalised_advantages), as the double sum that defines it.
+#[must_use]
+pub fn generalised_advantages(returns: &[f64], values: &[f64], mask: &[bool], actions: usize, lambda: f64) -> Vec<f64> {
+    let mut advantages = vec![0.0; returns.len()];
+    for clip in (0..returns.len()).step_by(actions.max(1)) {
+        let counted: Vec<usize> = (clip..clip + actions).filter(|at| mask[*at]).collect();
+        let after = |of: &[f64], place: usize| counted.get(place + 1).map_or(0.0, |at| of[*at]);
+        let delta = |place: usize| {
+            let at = counted[place];
+            returns[at] - after(returns, place) + after(values, place) - values[at]
+        };
+        for (place, at) in counted.iter().enumerate() {
+            advantages[*at] = (place..counted.len()).map(|k| libm::pow(lambda, (k - place) as f64) * delta(k)).sum();
+        }
+    }
+    advantages
+}
+
 /// A_i = G_i less the mean of the other counted clips of its group at the same action; 0 where there is no other.
 #[must_use]
 pub fn leave_one_out_advantages(returns: &[f64], mask: &[bool], actions: usize, group_clips: usize) -> Vec<f64> {

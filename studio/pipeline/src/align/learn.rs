@@ -11,13 +11,15 @@ use musicrl_core::{
     sampling::SamplingConfig,
     tokens::Tokens,
 };
+use rayon::prelude::*;
 
 use super::{
     family::{Baseliner as _, Learnable},
     hidden::Hidden,
+    linear_value::{LinearValue, Valued, Vectors},
 };
 use crate::{
-    Result,
+    Error, Result,
     optim::{AdamW, Update},
     parallel::sum_gradients_on,
     recipe::Baseline,
@@ -50,6 +52,8 @@ pub struct AdvantageRule {
     /// Clips of a batch that the policy's gradient is taken of, those with the largest advantages on either side; all of
     /// them where it is `None`.
     pub learn_clips: Option<usize>,
+    /// Of generalised advantages, for a learned baseline.
+    pub lambda: f64,
 }
 
 /// The networks that learn, the one that does not, and the optimisers.
@@ -59,6 +63,8 @@ pub struct Learner<P: Learnable = HierarchicalPolicy> {
     pub policy: P,
     /// The baseline, on an autodiff device; only for [`Baseline::Learned`].
     pub value: Option<P::Value>,
+    /// The baseline on the reference's vectors; only for [`Baseline::Linear`].
+    pub linear: Option<LinearValue>,
     /// What the KL pulls towards, on a plain device.
     pub reference: P,
     /// Whether the networks are computed a second time in the backward pass, part by part, for less memory.
@@ -106,7 +112,7 @@ impl<P: Learnable> Learner<P> {
             return Ok(metrics);
         }
         let parts = self.parts(batch, rule)?;
-        let values = self.values(&parts)?;
+        let (values, valued) = self.values(&parts, batch)?;
         let advantages = advantages(&parts, values.as_deref(), rule)?;
         let spread = spread(batch, &advantages);
 
@@ -138,10 +144,41 @@ impl<P: Learnable> Learner<P> {
         push_update(&mut metrics, "", &update);
         self.policy = table.apply(self.policy.clone())?;
 
-        if let Some(values) = values {
-            self.value_step(&parts, &values, batch, counted, &mut metrics)?;
+        self.baseline_step(&parts, (values, valued), batch, &mut metrics)?;
+        Ok(metrics)
+    }
+
+    /// Lets a learned baseline learn from a batch; the policy stays as it is. Metrics: those of the baseline.
+    ///
+    /// # Errors
+    /// As [`Learner::step`].
+    pub fn learn_baseline(&mut self, batch: &Judged<'_, P::Prompt>, rule: AdvantageRule) -> Result<Metrics> {
+        let mut metrics = Metrics::default();
+        if batch.totals.iter().flatten().count() > 0 {
+            let parts = self.parts(batch, rule)?;
+            let values = self.values(&parts, batch)?;
+            self.baseline_step(&parts, values, batch, &mut metrics)?;
         }
         Ok(metrics)
+    }
+
+    /// One step of a learned baseline, whose values were computed before.
+    fn baseline_step(
+        &mut self,
+        parts: &[Part<P::Prompt>],
+        (values, valued): (Values, Option<Valued>),
+        batch: &Judged<'_, P::Prompt>,
+        metrics: &mut Metrics,
+    ) -> Result<()> {
+        let Some(values) = values else { return Ok(()) };
+        match (&mut self.linear, valued) {
+            (Some(linear), Some(valued)) => {
+                metrics.push("explained_variance", explained_variance(parts, &values));
+                linear.learn(&valued, batch.totals);
+                Ok(())
+            }
+            _ => self.value_step(parts, &values, batch, metrics),
+        }
     }
 
     /// The gradient of the policy's loss by the rewards alone (alpha = 0), in [`ParamTable`] order; nothing is learned.
@@ -155,7 +192,7 @@ impl<P: Learnable> Learner<P> {
         sampling: &SamplingConfig,
     ) -> Result<Vec<f32>> {
         let parts = self.parts(batch, rule)?;
-        let values = self.values(&parts)?;
+        let (values, _) = self.values(&parts, batch)?;
         let advantages = advantages(&parts, values.as_deref(), rule)?;
         let objective = Objective { alpha: 0.0, normalisation: Normalisation::Clips };
         let table = P::table(&self.policy);
@@ -229,11 +266,26 @@ impl<P: Learnable> Learner<P> {
         Ok(Part { prompt: batch.prompt.select(clips)?, frames, mask, returns, clips: clips.to_vec() })
     }
 
-    fn values(&self, parts: &[Part<P::Prompt>]) -> Result<Option<Vec<Tensor<2>>>> {
-        let Some(value) = &self.value else { return Ok(None) };
-        let value = value.valid();
-        let of = |part: &Part<P::Prompt>| value.values(&part.prompt, part.frames.clone().inner());
-        parts.iter().map(of).collect::<Result<Vec<_>>>().map(Some)
+    /// The baseline at every action of the parts, and what a linear one will learn of the batch.
+    fn values(&self, parts: &[Part<P::Prompt>], batch: &Judged<'_, P::Prompt>) -> Result<(Values, Option<Valued>)> {
+        if let Some(value) = &self.value {
+            let value = value.valid();
+            let of = |part: &Part<P::Prompt>| value.values(&part.prompt, part.frames.clone().inner());
+            return Ok((Some(parts.iter().map(of).collect::<Result<Vec<_>>>()?), None));
+        }
+        let Some(linear) = &self.linear else { return Ok((None, None)) };
+        let vectors = vectors(&self.reference, parts)?;
+        let totals: Vec<f64> = batch.totals.iter().flatten().copied().collect();
+        let valued = linear.values(&vectors, totals.iter().sum::<f64>() / totals.len().max(1) as f64);
+        let mut values = valued.values.iter();
+        let of = |part: &Part<P::Prompt>| {
+            let [clips, frames, slots] = part.frames.dims();
+            let own = values.by_ref().take(clips).flatten();
+            let own: Vec<f32> = own.flat_map(|value| std::iter::repeat_n(*value, slots)).collect();
+            Tensor::from_data(TensorData::new(own, [clips, frames * slots]), &part.returns.device())
+        };
+        let values = parts.iter().map(of).collect();
+        Ok((Some(values), Some(valued)))
     }
 
     /// The objective's gradient over the whole batch, and each part's share of the loss and its terms.
@@ -281,9 +333,9 @@ impl<P: Learnable> Learner<P> {
         parts: &[Part<P::Prompt>],
         before: &[Tensor<2>],
         batch: &Judged<'_, P::Prompt>,
-        counted: usize,
         metrics: &mut Metrics,
     ) -> Result<()> {
+        let counted = batch.totals.iter().flatten().count();
         let (Some(value), Some(optimiser)) = (&self.value, &mut self.value_optimiser) else { return Ok(()) };
         let recomputes = self.recomputes;
         let mut table = P::table(value);
@@ -317,6 +369,23 @@ impl<Q> Part<Q> {
     fn counted(&self, totals: &[Option<f64>]) -> usize {
         self.clips.iter().filter(|clip| totals[**clip].is_some()).count()
     }
+}
+
+/// The baseline at every action of each part; none for one that is made of the returns.
+type Values = Option<Vec<Tensor<2>>>;
+
+/// What stands before the reference's heads, for all clips of a batch.
+fn vectors<P: Learnable>(reference: &P, parts: &[Part<P::Prompt>]) -> Result<Vectors> {
+    let of = |part: &Part<P::Prompt>| -> Result<Vectors> {
+        Ok(Vectors::of(&reference.hidden(&part.prompt, part.frames.clone().inner())?))
+    };
+    let all: Vec<Result<Vectors>> = match P::runs_parts_in_parallel() {
+        true => parts.par_iter().map(of).collect(),
+        false => parts.iter().map(of).collect(),
+    };
+    let mut all = all.into_iter();
+    let first = all.next().unwrap_or_else(|| Err(Error::config("batch", "at least one clip", "none")))?;
+    all.try_fold(first, |joined, next| Ok(joined.join(next?)))
 }
 
 /// A part's share of the loss, and sums of its terms.
@@ -357,7 +426,9 @@ fn advantages<Q>(parts: &[Part<Q>], values: Option<&[Tensor<2>]>, rule: Advantag
     let returns = join(&|part| part.returns.clone());
     let mask = Tensor::cat(parts.iter().map(|part| part.mask.clone()).collect(), 0);
     let mut all = match (rule.baseline, values) {
-        (Baseline::Learned, Some(values)) => rl::value_advantages(&returns, &Tensor::cat(values.to_vec(), 0), &mask)?,
+        (Baseline::Learned | Baseline::Linear, Some(values)) => {
+            rl::generalised_advantages(&returns, &Tensor::cat(values.to_vec(), 0), &mask, rule.lambda)?
+        }
         (Baseline::LeaveOneOut, _) => rl::leave_one_out_advantages(&returns, &mask, rule.clips_per_caption)?,
         _ => rl::batch_mean_advantages(&returns, &mask)?,
     };

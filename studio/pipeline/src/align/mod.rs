@@ -6,6 +6,7 @@
 //! - [`best_of`]: the best of several clips, without learning.
 //! - [`judges`]: the rewards of a stage; raw, scaled and total.
 //! - [`learn`]: one step of KL-regularised REINFORCE with a baseline.
+//! - [`linear_value`]: a learned baseline on the reference's vectors.
 //! - [`measure`]: what is reported on captions that learning never sees.
 //! - [`captions`]: the lists of a recipe.
 //! - [`run`]: a whole recipe, stage after stage.
@@ -18,6 +19,7 @@ pub mod family;
 pub mod hidden;
 pub mod judges;
 pub mod learn;
+pub mod linear_value;
 pub mod measure;
 pub mod play;
 pub mod run;

@@ -6,10 +6,11 @@ use burn::{module::Module as _, tensor::Device};
 use musicrl_codec::{audio::Audio, write::write_wav};
 use musicrl_core::{
     params::{Storage, learn_where},
-    policy::Policy as _,
+    policy::{Policy as _, Prompt as _, frames_from_tokens},
     random::{Key, Purpose},
     reward::{Score, SumReport},
     rl::KlController,
+    tokens::Tokens,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ use super::{
     family::{Learnable as _, Player, PromptOf},
     judges::{Judges, mean},
     learn::{AdvantageRule, Judged, Learner},
+    linear_value::{LinearValue, Vectors},
     measure::{Measurement, measure},
     play::{PlaySettings, Played, distinct_share, play},
     watch::Watch,
@@ -77,9 +79,47 @@ struct Progress {
 
 const POLICY: &str = "policy.safetensors";
 const VALUE: &str = "value.safetensors";
+const LINEAR_VALUE: &str = "linear-value.bin";
 const POLICY_OPTIMISER: &str = "policy-optimiser.bin";
 const VALUE_OPTIMISER: &str = "value-optimiser.bin";
 const PROGRESS: &str = "progress.toml";
+
+/// Clips, each of another caption, and captions that the features of a linear baseline are made of.
+const FEATURE_CLIPS: usize = 64;
+const FEATURE_CAPTIONS: usize = 512;
+
+/// The step whose random numbers those clips draw: no training step reaches it.
+const FEATURE_STEP: u64 = u64::MAX - 1;
+
+/// A linear baseline with the features of the stage's reference, and no weights yet.
+fn linear_value<M: Player>(parts: &StageParts<'_, M>, settings: &PlaySettings) -> Result<LinearValue> {
+    let of = |count: usize| parts.captions.iter().take(count).map(String::as_str).collect::<Vec<_>>();
+    let reference = &parts.reference;
+    let vectors = |prompt: &PromptOf<M>, tokens: &[Tokens]| -> Result<Vectors> {
+        let mut joined: Option<Vectors> = None;
+        let clips: Vec<usize> = (0..tokens.len()).collect();
+        for clips in clips.chunks(M::Policy::clips_at_once().max(1)) {
+            let frames = frames_from_tokens(
+                reference.layout(),
+                &tokens[clips[0]..=clips[clips.len() - 1]],
+                &reference.device(),
+            )?;
+            let next = Vectors::of(&reference.hidden(&prompt.select(clips)?, frames)?);
+            joined = Some(match joined {
+                Some(joined) => joined.join(next),
+                None => next,
+            });
+        }
+        joined.ok_or_else(|| Error::config("captions", "at least one caption", "none"))
+    };
+    let played = play(reference, parts.music, &of(FEATURE_CLIPS), settings, (FEATURE_STEP, 0), false)?;
+    let clips = vectors(&played.prompt, &played.tokens)?;
+    let captions = of(FEATURE_CAPTIONS);
+    let slots = reference.layout().slots_per_frame();
+    let blank = vec![Tokens { ids: vec![0; slots], frames: 1, slots }; captions.len()];
+    let prompts = vectors(&parts.music.prompt(&captions)?, &blank)?;
+    LinearValue::new(&clips, &prompts, Key::new(parts.seed, Purpose::Init).step(FEATURE_STEP))
+}
 
 impl<'a, M: Player> Stage<'a, M> {
     /// Sets a stage up on `device` (autodiff is added here). `clip_seconds` is the base's clip length.
@@ -108,7 +148,7 @@ impl<'a, M: Player> Stage<'a, M> {
         let policy = M::Policy::prepare(&parts.start, &config, parts.seed, &device)?;
         let value = match config.baseline {
             Baseline::Learned => Some(policy.value(&config, parts.seed)?),
-            Baseline::LeaveOneOut | Baseline::BatchMean => None,
+            Baseline::Linear | Baseline::LeaveOneOut | Baseline::BatchMean => None,
         };
         let value_optimiser = match (&value, &config.value_optimiser) {
             (Some(value), Some(optimiser)) => {
@@ -122,7 +162,17 @@ impl<'a, M: Player> Stage<'a, M> {
             return Err(Error::config("trainable", expected, format!("{:?}", config.trainable)));
         }
         let parameters = table.values().len();
+        let in_order = parts.start.order(frames).iter().enumerate().all(|(at, action)| at == *action);
+        if !in_order && (config.baseline == Baseline::Linear || config.lambda < 1.0) {
+            let expected = "another baseline and lambda = 1: this policy does not choose frame after frame";
+            return Err(Error::config("baseline", expected, "linear, or lambda below 1"));
+        }
+        let linear = match config.baseline {
+            Baseline::Linear => Some(linear_value(&parts, &settings)?),
+            _ => None,
+        };
         let learner = Learner {
+            linear,
             policy_optimiser: AdamW::new(config.policy_optimiser.clone(), parameters),
             policy,
             value,
@@ -177,7 +227,24 @@ impl<'a, M: Player> Stage<'a, M> {
             clips_per_caption: self.config.clips_per_caption,
             whiten: self.config.whiten,
             learn_clips: self.config.learn_clips,
+            lambda: self.config.lambda,
         }
+    }
+
+    /// Lets a linear baseline learn from a step's clips. Nothing else is learned.
+    ///
+    /// # Errors
+    /// When a model or a judge fails.
+    pub fn learn_baseline(&mut self, step: u64) -> Result<()> {
+        if self.learner.linear.is_none() {
+            return Ok(());
+        }
+        let (played, verdicts) = self.play(step)?;
+        let totals: Vec<Option<f64>> = verdicts.total.iter().map(Score::value).collect();
+        let batch = Judged { prompt: &played.prompt, tokens: &played.tokens, totals: &totals };
+        let rule = self.advantage_rule();
+        self.learner.learn_baseline(&batch, rule)?;
+        Ok(())
     }
 
     /// The gradient that a step's clips give the policy's loss by their rewards alone, in the order of
@@ -318,7 +385,11 @@ impl<M: Player> Training for Stage<'_, M> {
         let rule = self.advantage_rule();
         let totals: Vec<Option<f64>> = verdicts.total.iter().map(Score::value).collect();
         let batch = Judged { prompt: &played.prompt, tokens: &played.tokens, totals: &totals };
-        metrics.0.extend(self.learner.step(&batch, rule, alpha, &self.settings.sampling)?.0);
+        let learned = match step < self.config.baseline_first {
+            true => self.learner.learn_baseline(&batch, rule)?,
+            false => self.learner.step(&batch, rule, alpha, &self.settings.sampling)?,
+        };
+        metrics.0.extend(learned.0);
         if let Some(kl) = metrics.get("kl") {
             self.progress.controller.update(kl)?;
         }
@@ -339,6 +410,9 @@ impl<M: Player> Training for Stage<'_, M> {
         let progress = toml::to_string(&self.progress)
             .map_err(|error| Error::config(PROGRESS, "numbers that TOML can hold", error))?;
         files.insert(PROGRESS.into(), progress.into_bytes());
+        if let Some(linear) = &learner.linear {
+            files.insert(LINEAR_VALUE.into(), linear.state_bytes());
+        }
         Ok(files)
     }
 
@@ -350,6 +424,9 @@ impl<M: Player> Training for Stage<'_, M> {
         if let (Some(value), Some(optimiser)) = (self.learner.value.take(), &mut self.learner.value_optimiser) {
             self.learner.value = Some(M::Policy::table(&value).read_safetensors(bytes(VALUE))?.apply(value)?);
             optimiser.load(VALUE_OPTIMISER, files)?;
+        }
+        if let Some(linear) = &mut self.learner.linear {
+            linear.restore(bytes(LINEAR_VALUE))?;
         }
         let wrong = |got: String| Error::File { path: PROGRESS.into(), expected: "the state of a stage".into(), got };
         let text = std::str::from_utf8(bytes(PROGRESS)).map_err(|error| wrong(error.to_string()))?;

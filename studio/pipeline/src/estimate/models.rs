@@ -146,7 +146,7 @@ pub fn stage(policy: &HierarchicalPolicyConfig, config: &StageConfig, clip_secon
         TransformerShape::from(&global).parameters().saturating_add(TransformerShape::from(&local).parameters());
     match config.baseline {
         Baseline::Learned => trained.with_trained("value network", weights).with_frozen("reference", weights),
-        Baseline::LeaveOneOut | Baseline::BatchMean => trained.with_frozen("reference", weights),
+        Baseline::Linear | Baseline::LeaveOneOut | Baseline::BatchMean => trained.with_frozen("reference", weights),
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Baseline {
     /// A value network.
     #[default]
     Learned,
+    /// Least squares on the reference's vectors.
+    Linear,
     /// The mean of the other clips of the same caption.
     LeaveOneOut,
     /// The mean of the batch.
@@ -107,6 +109,13 @@ pub struct StageConfig {
     /// What is taken from the return.
     #[serde(default)]
     pub baseline: Baseline,
+    /// First steps in which only a learned baseline learns: advantages from values that know nothing are noise.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub baseline_first: u64,
+    /// Of generalised advantages, for a baseline that is learned: what counts of a change of value one action later.
+    /// 1: all of what comes after an action, without bias.
+    #[serde(default = "one_whole", skip_serializing_if = "is_one")]
+    pub lambda: f64,
     /// Whether advantages are brought to mean 0 and variance 1 within the batch.
     #[serde(default)]
     pub whiten: bool,
@@ -151,6 +160,15 @@ fn one() -> usize {
     1
 }
 
+fn one_whole() -> f64 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
+}
+
 impl StageConfig {
     /// Checks every key and fills in what was left out. `prefix` is where they stand.
     ///
@@ -190,6 +208,15 @@ impl StageConfig {
         self.kl = self.kl.resolve(&field("kl"))?;
         self.sampling.validate(&field("sampling"))?;
         self.policy_optimiser.validate(&field("policy_optimiser"))?;
+        let learned = matches!(self.baseline, Baseline::Learned | Baseline::Linear);
+        if !(0.0..=1.0).contains(&self.lambda) || (self.lambda < 1.0 && !learned) {
+            let expected = "0 to 1, and 1 unless the baseline is `learned` or `linear`";
+            return Err(Error::config(field("lambda"), expected, self.lambda));
+        }
+        if self.baseline_first >= self.steps.max(1) || (self.baseline_first > 0 && !learned) {
+            let expected = "below `steps`, and 0 unless the baseline is `learned` or `linear`";
+            return Err(Error::config(field("baseline_first"), expected, self.baseline_first));
+        }
         if let Some(clips) = self.learn_clips.filter(|clips| !(1..=self.batch).contains(clips)) {
             let expected = format!("1 to the batch ({})", self.batch);
             return Err(Error::config(field("learn_clips"), expected, clips));
