@@ -219,7 +219,11 @@ impl PreferenceData {
                     pairs.push(Pair { a: *a, b: *b, judgement: *judgement, cluster: *cluster });
                 }
                 _ => {
-                    return Err(Error::config("preferences", "clips that were compared before", format!("{a} and {b}")));
+                    return Err(Error::config(
+                        "preferences",
+                        "clips that were compared before",
+                        format!("{a} and {b}"),
+                    ));
                 }
             }
         }

@@ -118,7 +118,7 @@ mod tests {
         let all = data(&captions(11, 3));
         let folds = all.folds(3, 5).unwrap();
         let clusters = |pairs: &[usize]| -> BTreeSet<usize> { pairs.iter().map(|p| all.pairs()[*p].cluster).collect() };
-        let mut held_out = Vec::new();
+        let mut held_out: Vec<usize> = Vec::new();
         for fold in &folds {
             assert!(clusters(&fold.learning).is_disjoint(&clusters(&fold.held_out)), "{fold:?}");
             assert_eq!(fold.learning.len() + fold.held_out.len(), 33);
@@ -126,7 +126,7 @@ mod tests {
             held_out.extend(&fold.held_out);
         }
         held_out.sort_unstable();
-        assert_eq!(held_out, (0..33).collect::<Vec<_>>());
+        assert_eq!(held_out, (0..33).collect::<Vec<usize>>());
         assert_ne!(all.folds(3, 6).unwrap(), folds);
         for wrong in [0, 1, 12, 21] {
             let error = all.folds(wrong, 5).unwrap_err().to_string();

@@ -208,7 +208,7 @@ mod tests {
         let outcome = |pair: usize| if pair % 10 == 9 { Outcome::Tie } else { Outcome::BetterA };
         let pair = |pair: usize| Pair { a: 0, b: 1, judgement: outcome(pair).into(), cluster: pair / 2 };
         let choice = |pair: usize| ExactChoice {
-            shared_difference: if pair % 4 == 0 { -1.0 } else { 1.0 },
+            shared_difference: if pair.is_multiple_of(4) { -1.0 } else { 1.0 },
             probabilities: [0.7, 0.2, 0.1],
         };
         Held {
@@ -221,7 +221,7 @@ mod tests {
 
     /// Right on the share of pairs whose number is not a multiple of `wrong_every`.
     fn wrong_every(every: usize) -> Said {
-        said(&(0..200).map(|pair| if pair % every == 0 { -1.0 } else { 1.0 }).collect::<Vec<_>>())
+        said(&(0..200).map(|pair: usize| if pair.is_multiple_of(every) { -1.0 } else { 1.0 }).collect::<Vec<_>>())
     }
 
     #[test]
