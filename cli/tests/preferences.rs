@@ -284,11 +284,11 @@ const STUDY: [&str; 13] = [
 #[test]
 fn a_study_measures_all_variants_on_the_same_pairs_and_goes_on_where_it_stopped() {
     let place = Workplace::new();
-    place.good(&collect(&["24", "--out", "set", "--confidence"]));
+    place.good(&collect(&["24", "--out", "set", "--seconds", "2.4", "--confidence"]));
     let confidences: Vec<f64> = place.set("set").judgements().iter().map(|said| said.confidence).collect();
     assert!(confidences.iter().all(|it| (0.05..=1.0).contains(it)) && confidences.iter().any(|it| *it < 0.9));
     // How sure they are is said beside what they say, and changes nothing of it.
-    place.good(&collect(&["24", "--out", "plain"]));
+    place.good(&collect(&["24", "--out", "plain", "--seconds", "2.4"]));
     let said = |name: &str| place.set(name).judgements().iter().map(|said| said.outcome).collect::<Vec<_>>();
     assert_eq!(said("set"), said("plain"));
 
@@ -305,7 +305,11 @@ fn a_study_measures_all_variants_on_the_same_pairs_and_goes_on_where_it_stopped(
     assert!(fs::read(&fold).unwrap() == before);
     let curves = all["study"]["curves"].as_array().unwrap();
     let names: Vec<&str> = curves.iter().map(|curve| curve["variant"].as_str().unwrap()).collect();
-    assert!(names.contains(&"text-adherence") && names.contains(&"confident-only"), "{names:?}");
+    assert!(
+        names.contains(&"text-adherence") && names.contains(&"confident-only"),
+        "{names:?} {}",
+        all["study"]["notes"]
+    );
     // The bundle has no judge of quality, which is said and not made up.
     assert!(!names.contains(&"acoustic-quality") && all["study"]["notes"].to_string().contains("acoustic quality"));
     for curve in curves {

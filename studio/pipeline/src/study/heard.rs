@@ -20,7 +20,7 @@ use crate::{
     bundle::{Bundle, part},
     music::{load_quality, load_text_audio},
     preference::{DataConfig, PreferenceData},
-    preferences::truth::{HeardAgain, exact_choices, hear_each, populations_of},
+    preferences::truth::{Heard, HeardAgain, exact_choices, hear_each, populations_of},
 };
 
 /// A set whose clips are heard.
@@ -56,8 +56,8 @@ pub struct Listened {
 
 struct OfClip {
     properties: Properties,
-    text_adherence: Option<f64>,
-    acoustic_quality: Option<f64>,
+    text_adherence: Option<Heard<f64>>,
+    acoustic_quality: Option<Heard<f64>>,
 }
 
 impl Listened {
@@ -85,8 +85,8 @@ impl Listened {
         let listen = |clip: &ClipRecord, samples: &[f32], rate_hz: u32| {
             Ok(OfClip {
                 properties: Properties::of(samples, rate_hz),
-                text_adherence: adherence.as_ref().and_then(|judge| score(judge, clip, samples, rate_hz)),
-                acoustic_quality: quality.as_ref().and_then(|judge| score(judge, clip, samples, rate_hz)),
+                text_adherence: adherence.as_ref().map(|judge| score(judge, clip, samples, rate_hz)),
+                acoustic_quality: quality.as_ref().map(|judge| score(judge, clip, samples, rate_hz)),
             })
         };
         let heard = hear_each(set, &clips, &bundles, &device, progress, listen)?;
@@ -102,15 +102,24 @@ impl Listened {
             let of = |id: &str| of_clip.get(id).and_then(|heard| of(heard));
             judgements.iter().map(|judgement| Some(of(&judgement.a)? - of(&judgement.b)?)).collect()
         };
-        let notes = unheard.iter().map(|(reason, count)| format!("{count} clips cannot be heard: {reason}"));
+        let mut notes: Vec<String> = unheard
+            .iter()
+            .map(|(reason, count)| format!("{count} of {} clips cannot be heard: {reason}", clips.len()))
+            .collect();
+        notes.extend(unjudged("text adherence", of_clip.values().map(|heard| &heard.text_adherence)));
+        notes.extend(unjudged("acoustic quality", of_clip.values().map(|heard| &heard.acoustic_quality)));
         let properties = |clip: &ClipRecord| of_clip.get(clip.id.as_str()).map(|heard| heard.properties);
         let properties =
             HeardAgain { properties: set.clips().iter().map(properties).collect(), unheard: BTreeMap::new() };
         Ok(Self {
-            text_adherence: difference(&|heard| heard.text_adherence),
-            acoustic_quality: if quality.is_some() { difference(&|heard| heard.acoustic_quality) } else { Vec::new() },
+            text_adherence: difference(&|heard| heard.text_adherence.clone()?.ok()),
+            acoustic_quality: if quality.is_some() {
+                difference(&|heard| heard.acoustic_quality.clone()?.ok())
+            } else {
+                Vec::new()
+            },
             exact: exact(input, &properties)?,
-            notes: notes.collect(),
+            notes,
         })
     }
 
@@ -155,14 +164,22 @@ fn has(bundle: &Bundle, part: &str) -> bool {
     bundle.parts().any(|name| name == part)
 }
 
-fn score(judge: &dyn Reward, clip: &ClipRecord, samples: &[f32], sample_rate_hz: u32) -> Option<f64> {
+fn score(judge: &dyn Reward, clip: &ClipRecord, samples: &[f32], sample_rate_hz: u32) -> Heard<f64> {
     let tokens = TokensView { ids: &clip.tokens, slots: clip.slots.max(1) };
     let audio = Some(AudioView { samples, sample_rate_hz });
-    let scores = judge.score(&[Clip { caption: &clip.caption, tokens, audio }]).ok()?;
-    match scores.first() {
-        Some(Score::Value(value)) => Some(*value),
-        _ => None,
+    let scores = judge.score(&[Clip { caption: &clip.caption, tokens, audio }]).map_err(|error| error.to_string())?;
+    match scores.into_iter().next() {
+        Some(Score::Value(value)) => Ok(value),
+        Some(Score::Unscorable(reason)) => Err(reason),
+        None => Err("no score".into()),
     }
+}
+
+/// Says how many clips a judge could not judge, with the first reason.
+fn unjudged<'a>(judge: &str, scores: impl Iterator<Item = &'a Option<Heard<f64>>>) -> Option<String> {
+    let reasons: Vec<&String> = scores.filter_map(|score| score.as_ref()?.as_ref().err()).collect();
+    let first = reasons.first()?;
+    Some(format!("{judge} of {} clips cannot be told: {first}", reasons.len()))
 }
 
 /// The judgements behind the pairs of the data, in their order.
