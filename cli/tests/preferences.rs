@@ -264,3 +264,124 @@ fn wrong_usage_is_named() {
     args[7] = "full";
     place.bad(&args, 1, &["new or empty folder"]);
 }
+
+const STUDY: [&str; 13] = [
+    "preferences",
+    "study",
+    "set",
+    "--bundle",
+    "base",
+    "--out",
+    "study",
+    "--epochs",
+    "1",
+    "--set",
+    "training.batch_pairs=8",
+    "--set",
+    "training.bootstrap.resamples=50",
+];
+
+#[test]
+fn a_study_measures_all_variants_on_the_same_pairs_and_goes_on_where_it_stopped() {
+    let place = Workplace::new();
+    place.good(&collect(&["24", "--out", "set", "--seconds", "2.4", "--confidence"]));
+    let confidences: Vec<f64> = place.set("set").judgements().iter().map(|said| said.confidence).collect();
+    assert!(confidences.iter().all(|it| (0.05..=1.0).contains(it)) && confidences.iter().any(|it| *it < 0.9));
+    // How sure they are is said beside what they say, and changes nothing of it.
+    place.good(&collect(&["24", "--out", "plain", "--seconds", "2.4"]));
+    let said = |name: &str| place.set(name).judgements().iter().map(|said| said.outcome).collect::<Vec<_>>();
+    assert_eq!(said("set"), said("plain"));
+
+    let json = |args: &[&str]| -> serde_json::Value { serde_json::from_str(&place.good(args)).unwrap() };
+    let with = |more: &[&'static str]| [&STUDY[..], more].concat();
+    let some = json(&with(&["--only", "policy,scratch", "--json"]));
+    assert_eq!((some["trained"].as_u64(), some["study"]["curves"].as_array().unwrap().len()), (Some(6), 2));
+    let fold = place.path("study/folds/policy-1.json");
+    let before = fs::read(&fold).unwrap();
+    // What is done is not done again; a fold that was lost is, and says the same.
+    fs::remove_file(&fold).unwrap();
+    let all = json(&with(&["--json"]));
+    assert_eq!(all["trained"], 1 + 3 * 6);
+    assert!(fs::read(&fold).unwrap() == before);
+    let curves = all["study"]["curves"].as_array().unwrap();
+    let names: Vec<&str> = curves.iter().map(|curve| curve["variant"].as_str().unwrap()).collect();
+    assert!(
+        names.contains(&"text-adherence") && names.contains(&"confident-only"),
+        "{names:?} {}",
+        all["study"]["notes"]
+    );
+    // The bundle has no judge of quality, which is said and not made up.
+    assert!(!names.contains(&"acoustic-quality") && all["study"]["notes"].to_string().contains("acoustic quality"));
+    for curve in curves {
+        let figures = &curve["figures"];
+        assert_eq!((figures["pairs"].as_u64(), curve["source"]["population"].as_str()), (Some(30), Some("village")));
+        assert!(figures["ceiling"].as_f64().unwrap() > 0.5, "{curve}");
+        let learned = curve["variant"] != "text-adherence";
+        assert_eq!(figures["log_loss"].is_object(), learned, "{curve}");
+        assert_eq!(figures["difference"].is_object(), curve["variant"] != "policy", "{curve}");
+        assert_eq!(curve["points"].as_array().unwrap().len(), 2);
+    }
+    assert_eq!(json(&with(&["--json"]))["study"], all["study"]);
+    assert!(fs::read_to_string(place.path("study/study.svg")).unwrap().contains("from scratch"));
+    let report = place.good(&["report", "study"]);
+    let page = fs::read_to_string(place.path("study/report.html")).unwrap();
+    assert!(page.contains("weighted by confidence") && page.contains("SIMULATED"), "{report}");
+    // Another study is not mixed in.
+    place.bad(&with(&["--folds", "2"]), 1, &["recipe.toml", "folds"]);
+    place.bad(&with(&["--only", "polcy"]), 2, &["polcy", "`policy`"]);
+    place.bad(&with(&["--set", "training.select=best"]), 2, &["select", "last"]);
+}
+
+#[test]
+fn listeners_get_reward_models_of_their_own() {
+    let place = Workplace::new();
+    place.good(&collect(&["24", "--out", "set", "--listeners", "3"]));
+    let args = [
+        "preferences",
+        "personal",
+        "set",
+        "--bundle",
+        "base",
+        "--out",
+        "own",
+        "--population",
+        "village",
+        "--listeners",
+        "2",
+        "--pairs",
+        "4,1000",
+        "--epochs",
+        "1",
+        "--set",
+        "steps=20",
+        "--set",
+        "training.batch_pairs=8",
+        "--set",
+        "training.bootstrap.resamples=50",
+        "--json",
+    ];
+    let run = || -> serde_json::Value { serde_json::from_str(&place.good(&args)).unwrap() };
+    let first = run();
+    let listeners = first["personal"]["listeners"].as_array().unwrap();
+    assert_eq!(listeners.len(), 2);
+    for listener in listeners {
+        // Individuals whom the shared model has not heard of; the second number is all that there are.
+        assert!(["village-003", "village-004"].contains(&listener["listener"].as_str().unwrap()), "{listener}");
+        let sizes = listener["sizes"].as_array().unwrap();
+        let (few, all) = (sizes[0]["pairs"].as_u64().unwrap(), sizes[1]["pairs"].as_u64().unwrap());
+        let held_out = listener["shared"]["pairs"].as_u64().unwrap();
+        assert_eq!((few, all + held_out), (4, 24));
+        assert!(listener["shared"]["ceiling"].as_f64().unwrap() > 0.5);
+        assert!(sizes[1]["corrected"]["difference"].is_object());
+    }
+    let kept = place.path("own/listeners/village-003.json");
+    let before = fs::read(&kept).unwrap();
+    fs::remove_file(&kept).unwrap();
+    assert_eq!(run()["personal"], first["personal"]);
+    assert!(fs::read(&kept).unwrap() == before);
+    place.good(&["report", "own"]);
+    assert!(fs::read_to_string(place.path("own/report.html")).unwrap().contains("pairs of the listener"));
+    // Those of the set who said most.
+    let of_set = ["preferences", "personal", "set", "--bundle", "base", "--out", "most", "--listeners", "3"];
+    place.bad(&of_set, 2, &["listeners", "3"]);
+}

@@ -92,17 +92,41 @@ pub fn measure(
     bootstrap: &BootstrapConfig,
     seed: u64,
 ) -> Result<PreferenceReport> {
-    if differences.len() != pairs.len() {
-        let (expected, got) = (format!("[{}]", pairs.len()), format!("[{}]", differences.len()));
-        return Err(musicrl_core::Error::Shape { what: "differences, one a pair", expected, got }.into());
+    measure_pooled(pairs, differences, spread, &vec![tie_strength; pairs.len()], bootstrap, seed)
+}
+
+/// As [`measure`], of pairs that several models were asked about, each with the tie strength of its model; reported is
+/// their mean.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_pooled(
+    pairs: &[Pair],
+    differences: &[f64],
+    spread: &[f64],
+    tie_strengths: &[f64],
+    bootstrap: &BootstrapConfig,
+    seed: u64,
+) -> Result<PreferenceReport> {
+    for (what, count) in
+        [("differences, one a pair", differences.len()), ("tie strengths, one a pair", tie_strengths.len())]
+    {
+        if count != pairs.len() {
+            let (expected, got) = (format!("[{}]", pairs.len()), format!("[{count}]"));
+            return Err(musicrl_core::Error::Shape { what, expected, got }.into());
+        }
     }
+    let same = tie_strengths.windows(2).all(|two| two[0] == two[1]);
+    // The mean of equal numbers may differ from them in the last bit.
+    let tie_strength = tie_strengths.first().copied().filter(|_| same).unwrap_or_else(|| mean(tie_strengths));
     let key = |step| Key::new(seed, Purpose::Bootstrap).step(step);
     let clusters: Vec<usize> = pairs.iter().map(|pair| pair.cluster).collect();
     let plain = |outcome: Outcome| Judgement::from(outcome);
     let losses = pairs
         .iter()
         .zip(differences)
-        .map(|(pair, d)| reference::bradley_terry_loss(&[*d], &[0.0], &[plain(pair.judgement.outcome)], tie_strength))
+        .zip(tie_strengths)
+        .map(|((pair, d), nu)| reference::bradley_terry_loss(&[*d], &[0.0], &[plain(pair.judgement.outcome)], *nu))
         .collect::<musicrl_core::Result<Vec<f64>>>()?;
     let log_loss = cluster_bootstrap(&losses, &clusters, bootstrap, key(0), mean)?;
 

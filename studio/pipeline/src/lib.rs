@@ -26,6 +26,7 @@ pub mod preferences;
 pub mod recipe;
 pub mod report;
 pub mod run;
+pub mod study;
 pub mod token_set;
 pub mod train;
 pub mod training;

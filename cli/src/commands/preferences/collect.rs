@@ -64,6 +64,9 @@ pub struct Flags {
     /// Listeners that rate each clip from 1 to 5
     #[arg(long, default_value_t = 0)]
     ratings: usize,
+    /// Listeners also say how sure they are, with this much error in logits [default error: 0.5]
+    #[arg(long, value_name = "NOISE", num_args = 0..=1, default_missing_value = "0.5")]
+    confidence: Option<f64>,
     /// Length of a clip [default: that of the bundle's training clips]
     #[arg(long)]
     seconds: Option<f64>,
@@ -95,6 +98,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
         listeners: flags.listeners,
         repeat_every: flags.repeat_every,
         raters: flags.ratings,
+        confidence_noise: flags.confidence,
         clip_seconds: flags.seconds,
         sampling: SamplingConfig { temperature: flags.temperature, ..SamplingConfig::default() },
         batch: flags.batch,

@@ -1,7 +1,9 @@
 //! `musicrl preferences`.
 
 mod collect;
+mod personal;
 mod show;
+mod study;
 mod table;
 
 use std::{fs, path::Path};
@@ -19,6 +21,10 @@ pub enum Command {
     Collect(Box<collect::Flags>),
     /// What a set holds, and how its listeners agree
     Show(show::Flags),
+    /// What a reward model owes to its start, its text, the length of clips and confidence, on the same held-out pairs
+    Study(Box<study::Flags>),
+    /// Reward models for single listeners, from few of their own judgements
+    Personal(Box<personal::Flags>),
     /// Make a set of judgements of sound files (CSV or JSONL)
     Import(table::ImportFlags),
     /// Write a set's judgements as CSV or JSONL
@@ -30,6 +36,8 @@ pub fn run(context: &Context, command: Command) -> Result<Report, Failure> {
     match command {
         Command::Collect(flags) => collect::run(context, &flags),
         Command::Show(flags) => show::run(context, &flags),
+        Command::Study(flags) => study::run(context, &flags),
+        Command::Personal(flags) => personal::run(context, &flags),
         Command::Import(flags) => table::import(context, &flags),
         Command::Export(flags) => table::export(&flags),
     }

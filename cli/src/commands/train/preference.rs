@@ -119,7 +119,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let captions = captions(&set);
 
     // The number of pairs to learn from, and so of steps, is known with the data.
-    let (learning, _) = data.split(config.held_out_share, config.split_seed)?;
+    let learning = data.split(config.held_out_share, config.split_seed)?.learning;
     let steps = flags.steps.unwrap_or_else(|| config.steps(learning.len()));
     if config.optimiser.decay_steps == 0 {
         config.optimiser.decay_steps = steps;

@@ -3,12 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Device;
-use musicrl_core::{
-    policy::HierarchicalPolicyConfig,
-    preference::Judgement,
-    random::{Key, Purpose},
-    tokens::TokenLayout,
-};
+use musicrl_core::{policy::HierarchicalPolicyConfig, preference::Judgement, tokens::TokenLayout};
 use musicrl_feedback::{ClipRecord, JudgementRecord, PreferenceSet, Source};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -19,7 +14,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    bundle::{Bundle, part, sha256_hex},
+    bundle::{Bundle, part},
     music::{load_text_audio, rows},
 };
 
@@ -210,6 +205,34 @@ impl PreferenceData {
         &self.clusters
     }
 
+    /// Other judgements of the same clips, which are of the same clusters; those that do not count are left out.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when none counts, or for one of clips that no pair of this data holds together.
+    pub fn with_judgements(&self, judgements: &[(usize, usize, Judgement)]) -> Result<Self> {
+        let cluster_of: BTreeMap<usize, usize> =
+            self.pairs.iter().flat_map(|pair| [(pair.a, pair.cluster), (pair.b, pair.cluster)]).collect();
+        let mut pairs = Vec::with_capacity(judgements.len());
+        for (a, b, judgement) in judgements.iter().filter(|(.., judgement)| judgement.counted_weight() > 0.0) {
+            match (cluster_of.get(a), cluster_of.get(b)) {
+                (Some(cluster), Some(other)) if cluster == other => {
+                    pairs.push(Pair { a: *a, b: *b, judgement: *judgement, cluster: *cluster });
+                }
+                _ => {
+                    return Err(Error::config(
+                        "preferences",
+                        "clips that were compared before",
+                        format!("{a} and {b}"),
+                    ));
+                }
+            }
+        }
+        if pairs.is_empty() {
+            return Err(nothing_counts(judgements.len()));
+        }
+        Ok(Self { clips: self.clips.clone(), pairs, clusters: self.clusters.clone() })
+    }
+
     /// The hash of all that a model learns from: conditions, tokens and judgements. A run must not go on with others.
     #[must_use]
     pub fn identity(&self) -> String {
@@ -232,35 +255,6 @@ impl PreferenceData {
     pub fn frames_max(&self) -> usize {
         self.clips.iter().map(|clip| clip.tokens.frames).max().unwrap_or(0)
     }
-
-    /// Pairs to learn from and held-out ones, by index. Whole clusters go to one side, so that no caption is on both:
-    /// those whose keyed number is smallest are held out. A cluster's number depends on `seed` and its first caption
-    /// alone, so judgements that come in later move few others. At least one cluster stays on each side.
-    ///
-    /// # Errors
-    /// [`Error::Config`] when all pairs are of one cluster and some are to be held out.
-    pub fn split(&self, share: f64, seed: u64) -> Result<(Vec<usize>, Vec<usize>)> {
-        let all = 0..self.pairs.len();
-        if share <= 0.0 {
-            return Ok((all.collect(), Vec::new()));
-        }
-        let count = self.clusters.len();
-        if count < 2 {
-            let expected = "0 where all pairs hang together by their captions (nothing can be held out by caption)";
-            return Err(Error::config("held_out_share", expected, share));
-        }
-        let key = Key::new(seed, Purpose::Split);
-        let mut order: Vec<(f64, usize)> = self
-            .clusters
-            .iter()
-            .enumerate()
-            .map(|(cluster, caption)| (key.clip(text_hash(caption)).uniform(0), cluster))
-            .collect();
-        order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let held_out = ((share * count as f64).round() as usize).clamp(1, count - 1);
-        let held_out: BTreeSet<usize> = order[..held_out].iter().map(|(_, cluster)| *cluster).collect();
-        Ok(all.partition(|pair| !held_out.contains(&self.pairs[*pair].cluster)))
-    }
 }
 
 /// Captions that are embedded at once.
@@ -270,11 +264,6 @@ fn nothing_counts(judgements: usize) -> Error {
     let expected = "at least one judgement that counts (both clips heard, not skipped, confidence above 0) and that \
                     `data` takes";
     Error::config("preferences", expected, format!("none of {judgements}"))
-}
-
-/// A text as a number, the same on every machine.
-fn text_hash(text: &str) -> u64 {
-    u64::from_str_radix(&sha256_hex(text.as_bytes())[..16], 16).unwrap_or(0)
 }
 
 /// Connected parts of captions that are compared with each other: for each clip its part, and each part's first caption.
@@ -348,23 +337,12 @@ mod tests {
         assert_eq!(other.identity(), data.identity());
         other.pairs[2].judgement.weight = 0.5;
         assert_ne!(other.identity(), data.identity());
-    }
-
-    #[test]
-    fn no_caption_is_on_both_sides_and_later_pairs_move_few() {
-        let captions: Vec<String> = (0..40).flat_map(|c| [format!("caption {c}"), format!("caption {c}")]).collect();
-        let captions: Vec<&str> = captions.iter().map(String::as_str).collect();
-        let pairs: Vec<(usize, usize)> = (0..40).map(|c| (2 * c, 2 * c + 1)).collect();
-        let data_of = |count: usize| data(&captions[..2 * count], &pairs[..count]).unwrap();
-        let (all, fewer) = (data_of(40), data_of(36));
-        let (learning, held_out) = all.split(0.25, 3).unwrap();
-        assert_eq!((learning.len(), held_out.len()), (30, 10));
-        let (_, before) = fewer.split(0.25, 3).unwrap();
-        assert!(before.iter().filter(|pair| !held_out.contains(pair)).count() <= 2, "{before:?} {held_out:?}");
-        assert_ne!(all.split(0.25, 4).unwrap().1, held_out);
-        assert_eq!(all.split(0.0, 3).unwrap().1, [0_usize; 0]);
-        assert_eq!(all.split(0.001, 3).unwrap().1.len(), 1);
-        assert!(data(&["a", "a"], &[(0, 1)]).unwrap().split(0.5, 1).is_err());
+        // Another's judgements of the same clips fall into the same clusters.
+        let other = data.with_judgements(&[(5, 3, Outcome::Tie.into()), (0, 1, Outcome::Skipped.into())]).unwrap();
+        assert_eq!((other.pairs().len(), other.pairs()[0].cluster), (1, 1));
+        assert_eq!(other.clusters(), data.clusters());
+        assert!(data.with_judgements(&[(0, 5, Outcome::Tie.into())]).is_err());
+        assert!(data.with_judgements(&[(0, 1, Outcome::Skipped.into())]).is_err());
     }
 
     #[test]

@@ -13,11 +13,13 @@
 pub mod centre;
 pub mod clips;
 pub mod data;
+pub mod division;
 pub mod encode;
 pub mod ensemble;
 pub mod reward;
 
 pub use clips::PreferenceClip;
 pub use data::{DataConfig, Pair, PreferenceData, Sources};
+pub use division::Division;
 pub use ensemble::{PreferenceConfig, PreferenceEnsemble};
 pub use reward::UserPreference;

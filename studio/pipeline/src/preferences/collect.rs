@@ -65,7 +65,7 @@ pub fn collect(
         let clips = play_pairs(&players, settings, pairs.clone())?;
         write_clips(&mut set, &clips)?;
         let done = set.judgements().len().saturating_sub(before);
-        let judgements = planned.iter().skip(done).map(|planned| judge(planned, first, &clips, &listeners, population));
+        let judgements = planned.iter().skip(done).map(|planned| judge(planned, first, &clips, &listeners, settings));
         set.add_judgements(judgements.collect())?;
         if settings.raters > 0 {
             let ratings = rate(&plan, first, &clips, &listeners, settings);
@@ -101,7 +101,7 @@ fn judge(
     first_pair: usize,
     clips: &[Heard],
     listeners: &[Listener],
-    population: &Population,
+    settings: &CollectSettings,
 ) -> JudgementRecord {
     let at = 2 * (planned.pair as usize - first_pair);
     let (mut a, mut b) = (&clips[at], &clips[at + 1]);
@@ -110,9 +110,13 @@ fn judge(
     }
     let listener = &listeners[planned.listener as usize];
     let utility = |clip: &Heard| listener.taste.utility(&clip.properties);
-    let outcome = listener.choose(utility(a), utility(b), planned.nth, planned.key);
+    let utilities = (utility(a), utility(b));
+    let outcome = listener.choose(utilities.0, utilities.1, planned.nth, planned.key);
+    let sure = |noise| listener.confidence(utilities, planned.nth, outcome, noise, planned.key);
+    let confidence = settings.confidence_noise.map_or(1.0, sure);
     let (a, b) = (a.record.id.as_str(), b.record.id.as_str());
-    JudgementRecord::new(a, b, outcome, listener.name.as_str(), source(population))
+    let said = JudgementRecord::new(a, b, outcome, listener.name.as_str(), source(&settings.population));
+    JudgementRecord { confidence, ..said }
 }
 
 fn rate(

@@ -42,6 +42,9 @@ pub struct CollectSettings {
     pub repeat_every: usize,
     /// Listeners that rate each clip from 1 to 5; 0 for none.
     pub raters: usize,
+    /// Whether listeners say how sure they are, and the deviation of the error in what they feel, in logits
+    /// ([`Listener::confidence`](musicrl_rewards::Listener::confidence)); without it all judgements weigh 1.
+    pub confidence_noise: Option<f64>,
     /// Length of a clip; the bundle's where it is left out.
     pub clip_seconds: Option<f64>,
     /// Tempering, truncation, guidance.
@@ -64,6 +67,8 @@ struct Collection<'a> {
     repeat_every: usize,
     raters: usize,
     audio: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confidence_noise: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     clip_seconds: Option<f64>,
     sampling: &'a SamplingConfig,
@@ -105,6 +110,9 @@ impl CollectSettings {
         if self.raters > self.listeners {
             return Err(Error::config("ratings", format!("at most the {} listeners", self.listeners), self.raters));
         }
+        if let Some(noise) = self.confidence_noise.filter(|noise| !(0.0..=100.0).contains(noise)) {
+            return Err(Error::config("confidence", "noise between 0 and 100", noise));
+        }
         if self.clip_seconds.is_some_and(|seconds| !(seconds > 0.0 && seconds <= SECONDS_MAX)) {
             let got = self.clip_seconds.unwrap_or_default();
             return Err(Error::config("seconds", format!("above 0 and at most {SECONDS_MAX}"), got));
@@ -127,6 +135,7 @@ pub(super) fn collection_of(systems: &[System], settings: &CollectSettings) -> R
         repeat_every: settings.repeat_every,
         raters: settings.raters,
         audio: settings.audio,
+        confidence_noise: settings.confidence_noise,
         clip_seconds: settings.clip_seconds,
         sampling: &settings.sampling,
         systems: systems.iter().map(|s| SystemIdentity { name: &s.name, sha256: s.bundle.identity() }).collect(),

@@ -13,7 +13,7 @@ use musicrl_core::{
     random::Key,
     tokens::{TokenLayout, Tokens},
 };
-use musicrl_feedback::{ClipRecord, PreferenceSet, Source};
+use musicrl_feedback::{ClipRecord, JudgementRecord, PreferenceSet, Source};
 use musicrl_rewards::{
     Properties,
     listeners::{ExactChoice, Population, Property, noise_ceiling},
@@ -92,23 +92,50 @@ pub fn hear(
     device: &Device,
     progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<HeardAgain> {
-    let device = device.clone().inner();
-    let makers = bundles.iter().map(|bundle| Maker::new(bundle, &device)).collect::<Result<Vec<_>>>()?;
-    let clips = set.clips();
-    let mut heard = HeardAgain { properties: vec![None; clips.len()], unheard: BTreeMap::new() };
-    let mut first = 0;
-    for chunk in clips.chunks(CHUNK) {
-        for (at, result) in hear_chunk(set, chunk, &makers).into_iter().enumerate() {
-            match result {
-                Ok(properties) => heard.properties[first + at] = Some(properties),
-                Err(reason) => *heard.unheard.entry(reason).or_default() += 1,
-            }
+    let clips: Vec<&ClipRecord> = set.clips().iter().collect();
+    let listen = |_: &ClipRecord, samples: &[f32], rate_hz| Ok(Properties::of(samples, rate_hz));
+    let mut heard = HeardAgain { properties: Vec::with_capacity(clips.len()), unheard: BTreeMap::new() };
+    for result in hear_each(set, &clips, bundles, device, progress, listen)? {
+        if let Err(reason) = &result {
+            *heard.unheard.entry(reason.clone()).or_default() += 1;
         }
-        first += chunk.len();
-        progress(first, clips.len())?;
+        heard.properties.push(result.ok());
     }
     Ok(heard)
 }
+
+/// What `listen` makes of the sound of each of some clips (its samples, and how many of them a second has), or why it
+/// cannot be heard. Otherwise as [`hear`].
+///
+/// # Errors
+/// As [`hear`].
+pub fn hear_each<T: Send>(
+    set: &PreferenceSet,
+    clips: &[&ClipRecord],
+    bundles: &[Bundle],
+    device: &Device,
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+    listen: impl Fn(&ClipRecord, &[f32], u32) -> Heard<T> + Sync,
+) -> Result<Vec<Heard<T>>> {
+    let device = device.clone().inner();
+    let makers = bundles.iter().map(|bundle| Maker::new(bundle, &device)).collect::<Result<Vec<_>>>()?;
+    let mut heard = Vec::with_capacity(clips.len());
+    for chunk in clips.chunks(CHUNK) {
+        let of_chunk: Vec<Heard<T>> = chunk
+            .par_iter()
+            .map(|clip| {
+                let (samples, rate_hz) = sound_of(set, clip, &makers)?;
+                listen(clip, &samples, rate_hz)
+            })
+            .collect();
+        heard.extend(of_chunk);
+        progress(heard.len(), clips.len())?;
+    }
+    Ok(heard)
+}
+
+/// What was made of a clip's sound, or why it cannot be heard.
+pub type Heard<T> = std::result::Result<T, String>;
 
 impl Maker {
     fn new(bundle: &Bundle, device: &Device) -> Result<Self> {
@@ -127,32 +154,23 @@ impl Maker {
     }
 }
 
-fn hear_chunk(
-    set: &PreferenceSet,
-    clips: &[ClipRecord],
-    makers: &[Maker],
-) -> Vec<std::result::Result<Properties, String>> {
-    clips
-        .par_iter()
-        .map(|clip| {
-            if let Some(audio) = &clip.audio {
-                let decoded = decode_file(&set.path().join(audio));
-                let audio = decoded.map_err(|_| "a sound that is missing or cannot be decoded".to_string())?.audio;
-                return Ok(Properties::of(&audio.mono(), audio.sample_rate_hz));
-            }
-            if clip.tokens.is_empty() || clip.origin.is_none() {
-                return Err("neither a sound nor tokens of a known bundle".into());
-            }
-            let found = makers.iter().find_map(|maker| Some((maker, maker.tokens(clip)?)));
-            let Some((maker, tokens)) = found else {
-                return Err("no sound, and the bundle that made it was not given".into());
-            };
-            let (tokens, key) = tokens?;
-            let mut sound = maker.music.sound(&[tokens], &[key]).map_err(|error| error.to_string())?;
-            let samples = sound.pop().unwrap_or_default();
-            Ok(Properties::of(&samples, maker.music.sample_rate_hz()))
-        })
-        .collect()
+/// A clip's samples and how many of them a second has.
+fn sound_of(set: &PreferenceSet, clip: &ClipRecord, makers: &[Maker]) -> Heard<(Vec<f32>, u32)> {
+    if let Some(audio) = &clip.audio {
+        let decoded = decode_file(&set.path().join(audio));
+        let audio = decoded.map_err(|_| "a sound that is missing or cannot be decoded".to_string())?.audio;
+        return Ok((audio.mono(), audio.sample_rate_hz));
+    }
+    if clip.tokens.is_empty() || clip.origin.is_none() {
+        return Err("neither a sound nor tokens of a known bundle".into());
+    }
+    let found = makers.iter().find_map(|maker| Some((maker, maker.tokens(clip)?)));
+    let Some((maker, tokens)) = found else {
+        return Err("no sound, and the bundle that made it was not given".into());
+    };
+    let (tokens, key) = tokens?;
+    let mut sound = maker.music.sound(&[tokens], &[key]).map_err(|error| error.to_string())?;
+    Ok((sound.pop().unwrap_or_default(), maker.music.sample_rate_hz()))
 }
 
 /// The simulated populations that judged in a set, by name.
@@ -185,39 +203,49 @@ fn moments(values: &[f64]) -> (f64, f64) {
     (mean, variance.sqrt())
 }
 
-/// How the taste that `population` shares explains what its listeners said in `set`. `None` when none of their pairs
-/// could be heard again. Listeners' sessions are counted in the order of the records.
+/// What each judgement of `set` by a listener of `population` was likely to be; `None` for those of others, those that do
+/// not count and those whose clips could not be heard. Listeners' sessions are counted in the order of the records.
 #[must_use]
-pub fn truth(set: &PreferenceSet, heard: &HeardAgain, population: &Population) -> Option<Truth> {
-    let places: BTreeMap<&str, &Properties> = set
-        .clips()
-        .iter()
-        .zip(&heard.properties)
-        .filter_map(|(clip, properties)| Some((clip.id.as_str(), properties.as_ref()?)))
-        .collect();
-    let utilities: Vec<f64> = places.values().map(|properties| population.taste.utility(properties)).collect();
-    let (utility_mean, utility_spread) = moments(&utilities);
-
+pub fn exact_choices(set: &PreferenceSet, heard: &HeardAgain, population: &Population) -> Vec<Option<ExactChoice>> {
+    let places = places(set, heard);
     let mut judged: BTreeMap<u64, usize> = BTreeMap::new();
-    let (mut exact, mut differences) = (Vec::new(), Vec::new());
-    let mut outcomes: Vec<Outcome> = Vec::new();
-    for judgement in set.judgements() {
+    let mut exact = |judgement: &JudgementRecord| {
         let ours = matches!(&judgement.source, Source::Simulated { population: name } if *name == population.name);
-        let Some(index) = population.index_of(&judgement.listener).filter(|_| ours) else { continue };
+        let index = population.index_of(&judgement.listener).filter(|_| ours)?;
         let judged = judged.entry(index).or_default();
         let nth = *judged % population.session_pairs.max(1);
         *judged += 1;
-        let (Some(a), Some(b)) = (places.get(judgement.a.as_str()), places.get(judgement.b.as_str())) else { continue };
-        if !judgement.counts() {
-            continue;
+        let (a, b) = (places.get(judgement.a.as_str())?, places.get(judgement.b.as_str())?);
+        judgement.counts().then(|| {
+            let listener = population.listener(index, population.key());
+            let shared_difference = population.taste.utility(a) - population.taste.utility(b);
+            let probabilities = listener.probabilities(listener.taste.utility(a), listener.taste.utility(b), nth);
+            ExactChoice { shared_difference, probabilities }
+        })
+    };
+    set.judgements().iter().map(&mut exact).collect()
+}
+
+fn places<'a>(set: &'a PreferenceSet, heard: &'a HeardAgain) -> BTreeMap<&'a str, &'a Properties> {
+    let clips = set.clips().iter().zip(&heard.properties);
+    clips.filter_map(|(clip, properties)| Some((clip.id.as_str(), properties.as_ref()?))).collect()
+}
+
+/// How the taste that `population` shares explains what its listeners said in `set`. `None` when none of their pairs
+/// could be heard again.
+#[must_use]
+pub fn truth(set: &PreferenceSet, heard: &HeardAgain, population: &Population) -> Option<Truth> {
+    let utilities: Vec<f64> =
+        places(set, heard).values().map(|properties| population.taste.utility(properties)).collect();
+    let (utility_mean, utility_spread) = moments(&utilities);
+    let (mut exact, mut outcomes): (Vec<ExactChoice>, Vec<Outcome>) = (Vec::new(), Vec::new());
+    for (judgement, choice) in set.judgements().iter().zip(exact_choices(set, heard, population)) {
+        if let Some(choice) = choice {
+            exact.push(choice);
+            outcomes.push(judgement.outcome);
         }
-        let listener = population.listener(index, population.key());
-        let shared_difference = population.taste.utility(a) - population.taste.utility(b);
-        let probabilities = listener.probabilities(listener.taste.utility(a), listener.taste.utility(b), nth);
-        exact.push(ExactChoice { shared_difference, probabilities });
-        differences.push(shared_difference);
-        outcomes.push(judgement.outcome);
     }
+    let differences: Vec<f64> = exact.iter().map(|choice| choice.shared_difference).collect();
     if exact.is_empty() {
         return None;
     }
@@ -235,7 +263,6 @@ pub fn truth(set: &PreferenceSet, heard: &HeardAgain, population: &Population) -
 
 #[cfg(test)]
 mod tests {
-    use musicrl_feedback::JudgementRecord;
     use musicrl_rewards::listeners::catalogue;
 
     use super::*;

@@ -19,4 +19,14 @@ mod settings;
 mod tests;
 
 pub use make::{Report, report};
+pub use read::Against;
 pub use settings::{ReportInput, ReportSettings};
+
+/// The figure of a study's file alone; `None` when it has no point.
+///
+/// # Errors
+/// [`Error::Parse`](crate::Error::Parse) with the line for another form; [`Error::Io`](crate::Error::Io).
+pub fn accuracy_svg(path: &std::path::Path, against: Against) -> crate::Result<Option<String>> {
+    let curves = read::AccuracyCurve::read_study(path, against)?;
+    Ok(plot::accuracy_figure(&curves, against).map(|drawn| drawn.svg))
+}

@@ -31,6 +31,9 @@ pub struct Listener {
 /// The action of a key that a choice draws.
 const CHOICE: u64 = 0;
 
+/// Steps in which a confidence is given, and the least one: 0 would say that the judgement does not count.
+const CONFIDENCE_STEPS: f64 = 20.0;
+
 impl Listener {
     /// The temperature after `nth` pairs of a session: T_n = T (1 + fatigue n).
     #[must_use]
@@ -60,6 +63,32 @@ impl Listener {
             u if u < a + b || self.tie_strength == 0.0 => Outcome::BetterB,
             _ => Outcome::Tie,
         }
+    }
+
+    /// How sure it says it is of `outcome`, from 0.05 to 1 in steps of 0.05: what it feels of the difference, with an
+    /// error of its own of standard deviation `noise` in logits,
+    ///
+    /// f = |(u_a - u_b) / T_n + noise e|, e standard normal; tanh(f / 2) for a choice, 1 - tanh(f / 2) for a tie.
+    ///
+    /// tanh(f / 2) = 2 P - 1, P being the chance of the better clip without ties. Position bias is not felt. `key` names
+    /// this one judgement; the choice draws other numbers of it.
+    #[must_use]
+    pub fn confidence(
+        &self,
+        (utility_a, utility_b): (f64, f64),
+        nth: usize,
+        outcome: Outcome,
+        noise: f64,
+        key: Key,
+    ) -> f64 {
+        let mut stream = key.stream();
+        // The first number of the key belongs to the choice, the second to the order of the clips.
+        stream.words();
+        stream.words();
+        let felt = (utility_a - utility_b) / self.temperature_after(nth) + noise * stream.normal();
+        let sure = libm::tanh(0.5 * felt.abs());
+        let sure = if matches!(outcome, Outcome::BetterA | Outcome::BetterB) { sure } else { 1.0 - sure };
+        ((CONFIDENCE_STEPS * sure).round() / CONFIDENCE_STEPS).clamp(1.0 / CONFIDENCE_STEPS, 1.0)
     }
 
     /// A rating in whole numbers from 1 to 5: 3 + gain * utility + the rater's bias + noise, rounded and clipped. `key`
@@ -130,6 +159,31 @@ mod tests {
         assert!(shares(&biased, 1.0, 1.0, 0, 20_000)[0] > 0.57);
         let [first, second, _] = listener().probabilities(1.0, 1.0, 0);
         assert!((first - second).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_sure_listener_is_right_more_often() {
+        let listener = Listener { tie_strength: 0.4, ..listener() };
+        let (mut sure, mut unsure) = ([0.0_f64; 2], [0.0_f64; 2]);
+        let mut random = Key::new(3, Purpose::Test).stream();
+        for draw in 0..20_000 {
+            let (utilities, key) = ((random.normal(), random.normal()), Key::new(9, Purpose::Test).clip(draw));
+            let outcome = listener.choose(utilities.0, utilities.1, 0, key);
+            let confidence = listener.confidence(utilities, 0, outcome, 0.5, key);
+            assert!((0.05..=1.0).contains(&confidence) && (20.0 * confidence).fract().abs() < 1e-9, "{confidence}");
+            let better = if utilities.0 > utilities.1 { Outcome::BetterA } else { Outcome::BetterB };
+            if matches!(outcome, Outcome::BetterA | Outcome::BetterB) {
+                let group = if confidence >= 0.7 { &mut sure } else { &mut unsure };
+                group[0] += f64::from(u8::from(outcome == better));
+                group[1] += 1.0;
+            }
+        }
+        let share = |group: [f64; 2]| group[0] / group[1];
+        assert!(share(sure) > share(unsure) + 0.15, "{sure:?} {unsure:?}");
+        // Without noise it is the difference alone: tanh(1 / 2) of one logit; a tie of it is unsure.
+        let key = Key::new(1, Purpose::Test);
+        let said = |outcome| listener.confidence((0.5, 0.0), 0, outcome, 0.0, key);
+        assert_eq!((said(Outcome::BetterA), said(Outcome::BetterB), said(Outcome::Tie)), (0.45, 0.45, 0.55));
     }
 
     #[test]

@@ -109,6 +109,13 @@ impl PreferenceHead {
         self.members.iter().map(|weights| dot(weights, &standard) - self.offset).collect()
     }
 
+    /// The weights of one member on vectors as they are, not standardised; none for a member that is not there.
+    #[must_use]
+    pub fn member_weights(&self, member: usize) -> Vec<f64> {
+        let weights = self.members.get(member).map_or(&[][..], Vec::as_slice);
+        weights.iter().zip(&self.deviation).map(|(weight, deviation)| weight / deviation).collect()
+    }
+
     /// Numbers of a vector.
     #[must_use]
     pub fn width(&self) -> usize {
@@ -266,6 +273,12 @@ mod tests {
         let slope = dot(&scores, &utility.iter().map(|u| u - mean).collect::<Vec<_>>())
             / utility.iter().map(|u| (u - mean).powi(2)).sum::<f64>();
         assert!((0.85..1.15).contains(&slope), "{slope}");
+        // The weights of vectors as they are say the same, up to a constant.
+        let raw = |row: &Vec<f32>| -> f64 {
+            row.iter().zip(head.member_weights(1)).map(|(x, weight)| f64::from(*x) * weight).sum()
+        };
+        let said = |row: &Vec<f32>| head.member_scores(row)[1];
+        assert!((raw(&vectors[0]) - raw(&vectors[1]) - said(&vectors[0]) + said(&vectors[1])).abs() < 1e-9);
         // Swapping the sides of every choice changes nothing.
         let swapped: Vec<Choice> =
             choices.iter().map(|c| Choice { a: c.b, b: c.a, share: 1.0 - c.share, ..*c }).collect();

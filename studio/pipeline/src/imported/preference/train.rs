@@ -16,7 +16,7 @@ use super::head::{Choice, FitSettings, PreferenceHead};
 use crate::{
     Error, Result,
     evaluate_preference::{PreferenceReport, differences, measure},
-    preference::{Pair, PreferenceClip, PreferenceData, data::DataConfig},
+    preference::{Division, Pair, PreferenceClip, PreferenceData, data::DataConfig},
     train::preference::PreferenceTrainingConfig,
 };
 
@@ -74,7 +74,7 @@ pub fn train_head(
     }
     progress(records.len(), records.len())?;
     let data = PreferenceData::new(model.policy.layout(), clips, &judgements)?;
-    let (learning, held_out) = data.split(config.held_out_share, config.split_seed)?;
+    let Division { learning, held_out } = data.split(config.held_out_share, config.split_seed)?;
     let choices =
         |pairs: &[usize]| -> Vec<Choice> { pairs.iter().filter_map(|at| choice(&data.pairs()[*at])).collect() };
     let all = choices(&learning);
@@ -162,7 +162,8 @@ fn tokens(model: &MusicGen, set: &Path, clip: &ClipRecord, config: &DataConfig) 
     Ok(tokens)
 }
 
-fn choice(pair: &Pair) -> Option<Choice> {
+/// A judgement as the fit sees it; none where it counts for nothing.
+pub(crate) fn choice(pair: &Pair) -> Option<Choice> {
     let weight = pair.judgement.counted_weight();
     let share = match pair.judgement.outcome {
         Outcome::BetterA => 1.0,
@@ -174,7 +175,7 @@ fn choice(pair: &Pair) -> Option<Choice> {
 }
 
 /// The ridge with the least log-loss on clusters that it was not fitted to; the middle one where there are too few.
-fn choose_ridge(
+pub(crate) fn choose_ridge(
     choices: &[Choice],
     vectors: &[Vec<f32>],
     seed: u64,

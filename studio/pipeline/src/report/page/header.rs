@@ -124,7 +124,7 @@ fn or_unknown(text: &str) -> &str {
 fn all_raters(gathered: &Gathered) -> Vec<Raters> {
     let panels = gathered.evaluations.iter().flat_map(|(_, evaluation)| &evaluation.panels);
     let panels = panels.map(|panel| Raters::of(&panel.source));
-    let curves = gathered.accuracy.iter().map(|curve| curve.raters.clone());
+    let curves = gathered.accuracy.iter().chain(&gathered.personal).map(|curve| curve.raters.clone());
     let names = reward_names(&gathered.systems);
     let tastes =
         names.iter().filter_map(|name| name.strip_prefix(TRUE_UTILITY)).map(|name| Raters::Simulated(name.into()));

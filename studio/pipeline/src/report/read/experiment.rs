@@ -10,13 +10,21 @@ use super::{
     evaluation::{Evaluation, Raters},
     lineage,
     side::{SideRun, subfolders},
-    study::AccuracyCurve,
+    study::{AccuracyCurve, Against},
     system::{System, read_versions},
 };
-use crate::{Error, Result, report::ReportInput, run::Versions};
+use crate::{
+    Error, Result,
+    report::ReportInput,
+    run::Versions,
+    study::file::{PERSONAL_FILE, STUDY_FILE},
+};
 
 /// Recipes that an experiment may have at its top.
 const RECIPES: [&str; 2] = ["experiment.toml", "recipe.toml"];
+
+/// Files of studies of reward models, and what their accuracy goes against.
+const STUDIES: [(&str, Against); 2] = [(STUDY_FILE, Against::Epochs), (PERSONAL_FILE, Against::Pairs)];
 
 /// All that a report is made of.
 #[derive(Debug, Default)]
@@ -27,8 +35,10 @@ pub(in crate::report) struct Gathered {
     pub systems: Vec<System>,
     /// The evaluations, each with where it lies.
     pub evaluations: Vec<(PathBuf, Evaluation)>,
-    /// Accuracy of reward models.
+    /// Accuracy of reward models by epoch.
     pub accuracy: Vec<AccuracyCurve>,
+    /// Accuracy of reward models for single listeners by pairs.
+    pub personal: Vec<AccuracyCurve>,
     /// Trainings beside the systems.
     pub sides: Vec<SideRun>,
     /// Recipes of experiments: name and text.
@@ -42,7 +52,7 @@ pub(in crate::report) struct Gathered {
 /// Reads everything.
 ///
 /// # Errors
-/// [`Error::File`] naming a folder that is neither a run nor an experiment, with what was expected; [`Error::Config`] when
+/// [`Error::File`] naming a folder that is no run, experiment or study, with what was expected; [`Error::Config`] when
 /// there is nothing to read; those of the files.
 pub(in crate::report) fn gather(input: &ReportInput) -> Result<Gathered> {
     if input.runs.is_empty() && input.evaluation.is_none() {
@@ -55,10 +65,14 @@ pub(in crate::report) fn gather(input: &ReportInput) -> Result<Gathered> {
             gathered.experiment(dir)?;
         } else if System::is_run(dir) {
             gathered.system(own_name(dir), dir)?;
+        } else if STUDIES.iter().any(|(name, _)| dir.join(name).is_file()) {
+            gathered.studies(dir, None)?;
         } else {
             return Err(Error::File {
                 path: dir.clone(),
-                expected: "a run of musicrl align (recipe.toml and stages/) or an experiment (systems/)".into(),
+                expected: "a run of musicrl align (recipe.toml and stages/), an experiment (systems/) or a study (study.json, \
+                           personal.json)"
+                    .into(),
                 got: what_it_is(dir),
             });
         }
@@ -131,18 +145,33 @@ impl Gathered {
             self.sides.extend(sides);
         }
         let known = self.sides.iter().find(|side| side.raters != Raters::Unknown).map(|side| side.raters.clone());
-        for path in [dir.join("study.json"), dir.join("preference").join("study.json")] {
-            if path.is_file() {
-                for mut curve in AccuracyCurve::read_study(&path)? {
-                    if curve.raters == Raters::Unknown {
-                        curve.raters = known.clone().unwrap_or_default();
-                    }
-                    self.accuracy.push(curve);
-                }
-            }
-        }
+        self.studies(dir, known.as_ref())?;
+        self.studies(&dir.join("preference"), known.as_ref())?;
         if self.versions.is_none() {
             self.versions = read_versions(&dir.join("versions.json"), &mut self.notes)?;
+        }
+        Ok(())
+    }
+}
+
+impl Gathered {
+    /// The studies of a folder; who chose is `known` where they do not say.
+    fn studies(&mut self, dir: &Path, known: Option<&Raters>) -> Result<()> {
+        for (name, against) in STUDIES {
+            let path = dir.join(name);
+            if !path.is_file() {
+                continue;
+            }
+            let all = match against {
+                Against::Epochs => &mut self.accuracy,
+                Against::Pairs => &mut self.personal,
+            };
+            for mut curve in AccuracyCurve::read_study(&path, against)? {
+                if curve.raters == Raters::Unknown {
+                    curve.raters = known.cloned().unwrap_or_default();
+                }
+                all.push(curve);
+            }
         }
         Ok(())
     }

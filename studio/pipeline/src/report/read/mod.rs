@@ -20,4 +20,5 @@ pub(super) use stage::{Stage, StageEnd};
 pub(super) use study::AccuracyCurve;
 #[cfg(test)]
 pub(super) use study::AccuracyPoint;
+pub use study::Against;
 pub(super) use system::System;

@@ -1,23 +1,24 @@
 //! One model of the ensemble while it learns: weights, optimiser, average and best weights.
 
+use std::sync::Arc;
+
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, TensorData},
+    tensor::Tensor,
 };
 use musicrl_core::{
     params::{Entry, ParamTable, Storage},
     policy::PreferenceModel,
 };
 
-use super::settings::{Learn, PreferenceTrainingConfig, Ties};
+use super::{
+    settings::{Learn, PreferenceTrainingConfig, Ties},
+    start::{Features, Start},
+};
 use crate::{
     Error, Result,
     optim::{AdamW, Update},
-    preference::{
-        PreferenceClip,
-        clips::Excerpt,
-        ensemble::{pooled_of, scores_of},
-    },
+    preference::{PreferenceClip, clips::Excerpt, ensemble::scores_of},
     training::Files,
 };
 
@@ -35,39 +36,11 @@ const HEAD: &str = "model.head";
 /// Where a fixed tie strength of 0 is kept, which has no logarithm; it is not read.
 const NO_TIES: f64 = 1.0;
 
-/// Pooled vectors of the clips, for a trunk that stays as it is.
-#[derive(Debug)]
-pub(super) struct Features {
-    /// One row a clip, `[clips][local width]`.
-    pub(super) rows: Vec<Vec<f32>>,
-    /// Mean squared distance of a row from the mean row.
-    pub(super) variance: f64,
-}
-
-impl Features {
-    fn of(rows: Vec<Vec<f32>>) -> Self {
-        let count = rows.len().max(1) as f64;
-        let width = rows.first().map_or(0, Vec::len);
-        let mean: Vec<f64> =
-            (0..width).map(|at| rows.iter().map(|row| f64::from(row[at])).sum::<f64>() / count).collect();
-        let distance =
-            |row: &Vec<f32>| row.iter().zip(&mean).map(|(x, mean)| (f64::from(*x) - mean).powi(2)).sum::<f64>();
-        let variance = rows.iter().map(distance).sum::<f64>() / count;
-        Self { rows, variance }
-    }
-
-    /// `[clips, local width]` of some clips.
-    pub(super) fn select(&self, clips: &[usize], device: &Device) -> Tensor<2> {
-        let width = self.rows.first().map_or(0, Vec::len);
-        let values: Vec<f32> = clips.iter().flat_map(|clip| self.rows[*clip].iter().copied()).collect();
-        Tensor::from_data(TensorData::new(values, [clips.len(), width]), device)
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) learner: Learner,
-    pub(super) features: Option<Features>,
+    /// Of a trunk that stays as it is.
+    pub(super) features: Option<Arc<Features>>,
     optimiser: AdamW,
     /// Weights averaged over steps; where there is no averaging, none.
     average: Option<Vec<f32>>,
@@ -77,33 +50,22 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// A model on an autodiff device, and what it needs of the clips.
-    pub(super) fn new(
-        config: &PreferenceTrainingConfig,
-        model: PreferenceModel,
-        tie_strength: f64,
-        clips: &[PreferenceClip],
-    ) -> Result<Self> {
-        let features = match config.learn {
-            Learn::All => None,
-            Learn::Head => {
-                let middle = |clip| Excerpt::of_share(clip, config.crop, 0.5);
-                let excerpts: Vec<Excerpt<'_>> = clips.iter().map(middle).collect();
-                Some(Features::of(pooled_of(&model.valid(), &excerpts, config.text)?))
-            }
-        };
+    /// A model on an autodiff device, ready to learn.
+    pub(super) fn new(config: &PreferenceTrainingConfig, start: Start) -> Self {
+        let Start { model, tie_strength, features } = start;
+        let features = features.filter(|_| config.learn == Learn::Head);
         let tie_strength = if tie_strength > 0.0 { tie_strength } else { NO_TIES };
         let log = Tensor::<1>::from_floats([tie_strength.ln() as f32], &model.trunk.device());
         let learner = Learner { model, log_tie_strength: Param::from_tensor(log) };
         let table = ParamTable::collect(&learner);
-        Ok(Self {
+        Self {
             features,
             optimiser: AdamW::new(config.optimiser.clone(), table.values().len()),
             average: (config.average_decay > 0.0).then(|| table.values().to_vec()),
             best: None,
             head_start: table.get(HEAD).unwrap_or_default().to_vec(),
             learner,
-        })
+        }
     }
 
     /// Adds the gradient of the prior on the head: that of |w - w_0|^2 variance / (2 deviation^2 pairs).

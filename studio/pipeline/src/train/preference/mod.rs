@@ -1,6 +1,7 @@
 //! Training of the user preference model: Bradley-Terry with ties on pairs of clips, from the policy's checkpoint.
 //!
 //! - `settings`: what a training may be: initialisation, text, crops, confidence, ties, ensemble, one listener.
+//! - `start`: where its models begin: the policy, nothing, a shared model; a head that is fitted first.
 //! - `member`: one model of the ensemble with its optimiser, average and best weights.
 //! - `training`: all of it as a [`Training`](crate::training::Training).
 //!
@@ -10,12 +11,14 @@
 pub(crate) mod fixture;
 mod member;
 mod settings;
+mod start;
 #[cfg(test)]
 mod tests;
 mod training;
 
-pub use settings::{ConfidenceUse, Init, Learn, PreferenceTrainingConfig, Select, Ties};
-pub use training::PreferenceTraining;
+pub use settings::{ConfidenceUse, Head, Init, Learn, PreferenceTrainingConfig, Select, Ties};
+pub use start::Features;
+pub use training::{HeldOut, PreferenceTraining};
 
 /// Pairs that go through a network together, on one thread. Fixed, so that gradients do not depend on the threads.
 pub const PART_PAIRS: usize = 2;

@@ -31,6 +31,18 @@ pub enum Learn {
     Head,
 }
 
+/// What the head is before the first step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Head {
+    /// Small random numbers.
+    Drawn,
+    /// Fitted to the pairs to learn from on the vectors of the trunk as it begins, by logistic regression with the ridge
+    /// that foretells pairs of other captions best; those of a shared model stay as they are. Steps then change a
+    /// trunk whose head already reads it (Kumar et al., "Fine-tuning can distort pretrained features", ICLR 2022).
+    Fitted,
+}
+
 /// How ties are modelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -71,6 +83,8 @@ pub struct PreferenceTrainingConfig {
     pub init: Init,
     /// What is learned.
     pub learn: Learn,
+    /// What the head is before the first step.
+    pub head: Head,
     /// With `learn = "head"`: how far, in units of the score, the listener is thought to stand from where the head began;
     /// the standard deviation of a normal prior on the correction of a typical clip's score. Small is strongly held.
     pub deviation: f64,
@@ -129,6 +143,7 @@ impl PreferenceTrainingConfig {
         Self {
             init: Init::Policy,
             learn: Learn::All,
+            head: Head::Drawn,
             deviation: 0.5,
             text: true,
             crop: 1.0,
@@ -163,6 +178,7 @@ impl PreferenceTrainingConfig {
             epochs: 1.12,
             ties: Ties::Fixed,
             tie_strength: 0.0,
+            head: Head::Drawn,
             confidence: ConfidenceUse::Ignore,
             margin_scale: 0.0,
             held_out_share: 0.05,

@@ -242,3 +242,41 @@ fn only_confident_pairs_are_learned_from_and_all_are_measured() {
     assert_eq!(all.1, sure.1);
     assert!(sure.0 < all.0 && sure.0 > all.0 / 3, "{all:?} {sure:?}");
 }
+
+#[test]
+fn a_fitted_head_knows_something_before_the_first_step() {
+    let at_start = |head, members| {
+        let config = PreferenceTrainingConfig { head, members, ..config() };
+        training(config, fixture::data(300, 11)).evaluate(0).unwrap()
+    };
+    let (drawn, fitted) = (at_start(Head::Drawn, 1), at_start(Head::Fitted, 1));
+    let get = |metrics: &crate::training::Metrics, name: &str| metrics.get(name).unwrap();
+    assert!(get(&fitted, "accuracy") > 0.65, "{drawn:?} {fitted:?}");
+    assert!(get(&fitted, "log_loss") < get(&drawn, "log_loss") - 0.02, "{drawn:?} {fitted:?}");
+    // Members are fitted to different resamples.
+    assert!(get(&at_start(Head::Fitted, 2), "spread") > 1e-3);
+}
+
+#[test]
+fn vectors_of_a_trunk_that_stays_can_be_handed_on() {
+    let config = PreferenceTrainingConfig { learn: Learn::Head, head: Head::Fitted, ..config() };
+    let data = fixture::data(60, 11);
+    let divided = |features| {
+        let division = data.folds(3, 1).unwrap().remove(0);
+        let of = (data.clone(), division);
+        PreferenceTraining::divided(config.clone(), &fixture::bundle(), of, features, 5, &Device::flex())
+    };
+    let mut first = divided(None).unwrap();
+    let mut second = divided(first.features()).unwrap();
+    run(&mut first, 0..3);
+    run(&mut second, 0..3);
+    assert_eq!(first.state().unwrap(), second.state().unwrap());
+    let said = first.held_out().unwrap();
+    assert_eq!((said.pairs, said.differences.len()), (data.folds(3, 1).unwrap()[0].held_out.clone(), 20));
+    // Those of other clips are refused, and a trunk that learns has none.
+    let other = training(config.clone(), fixture::data(40, 11)).features();
+    assert!(divided(other).unwrap_err().to_string().contains("features"));
+    assert!(
+        training(PreferenceTrainingConfig { learn: Learn::All, ..config.clone() }, data.clone()).features().is_none()
+    );
+}

@@ -1,11 +1,10 @@
 //! The training loop: [`PreferenceTraining`].
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use burn::tensor::{Device, Tensor};
 use musicrl_core::{
     params::{self, ParamTable},
-    policy::{HierarchicalPolicyConfig, PreferenceModel},
     preference::{Judgement, TieStrength, agreement, smoothed_bradley_terry_loss},
     random::{Key, Purpose},
 };
@@ -14,16 +13,16 @@ use serde::{Deserialize, Serialize};
 use super::{
     PART_PAIRS,
     member::{Learner, Member},
-    settings::{Init, PreferenceTrainingConfig, Select, Ties},
+    settings::{PreferenceTrainingConfig, Select, Ties},
+    start::{Features, starts},
 };
 use crate::{
     Error, Result,
-    bundle::{Bundle, part},
+    bundle::Bundle,
     evaluate_preference::{PreferenceReport, differences, measure},
-    music::load_policy,
     parallel::sum_gradients,
     preference::{
-        Pair, PreferenceData, PreferenceEnsemble,
+        Division, Pair, PreferenceData, PreferenceEnsemble,
         clips::{Batch, Excerpt},
     },
     training::{Files, Metrics, Training},
@@ -43,6 +42,19 @@ pub struct PreferenceTraining {
     selection: Selection,
     seed: u64,
     device: Device,
+}
+
+/// What the models of a training say of pairs that it does not learn from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldOut {
+    /// The pairs, by index in the training's data.
+    pub pairs: Vec<usize>,
+    /// Score of a minus score of b, mean over members, one a pair.
+    pub differences: Vec<f64>,
+    /// Standard deviation over members of the same.
+    pub spread: Vec<f64>,
+    /// Davidson's nu, mean over members.
+    pub tie_strength: f64,
 }
 
 /// Where early stopping stands.
@@ -76,7 +88,8 @@ struct Sample {
 }
 
 impl PreferenceTraining {
-    /// Models from `bundle`, as `config.init` says, and their data, whose clips must fit the bundle's policy.
+    /// Models from `bundle`, as `config.init` says, and their data, whose clips must fit the bundle's policy. Held out is
+    /// what [`PreferenceData::split`] says.
     ///
     /// # Errors
     /// [`Error::Config`] for bad settings, when no pair is left to learn from, or when a shared model does not fit the
@@ -89,33 +102,50 @@ impl PreferenceTraining {
         device: &Device,
     ) -> Result<Self> {
         config.validate()?;
+        let division = data.split(config.held_out_share, config.split_seed)?;
+        Self::divided(config, bundle, (data, division), None, seed, device)
+    }
+
+    /// As [`new`](Self::new) with another division of the pairs. With `learn = "head"`, `features` may be those of
+    /// another training on the same clips with the same trunk ([`features`](Self::features)), which saves their
+    /// computation.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`Error::Config`] for features of another number of clips.
+    pub fn divided(
+        config: PreferenceTrainingConfig,
+        bundle: &Bundle,
+        (data, division): (PreferenceData, Division),
+        features: Option<Arc<Features>>,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
+        config.validate()?;
         let device = device.clone().autodiff();
-        let models = models(&config, bundle, seed, &device)?;
-        if let Some((first, _)) = models.first() {
-            for (index, clip) in data.clips().iter().enumerate() {
-                first.config().layout.check_clip(index, &clip.tokens)?;
-            }
-        }
         if config.text && data.clips().iter().any(|clip| clip.condition.is_none()) {
             return Err(Error::config("text", "false for clips without condition tokens", true));
         }
-        let (learning, mut held_out) = data.split(config.held_out_share, config.split_seed)?;
+        let Division { learning, mut held_out } = division;
         let taken =
             learning.iter().map(|pair| data.pairs()[*pair]).map(|pair| (pair, config.judgement(&pair.judgement)));
-        let taken: Vec<(Pair, Judgement)> = taken.filter(|(_, judgement)| judgement.weight > 0.0).collect();
-        if taken.is_empty() {
+        let learning: Vec<(Pair, Judgement)> = taken.filter(|(_, judgement)| judgement.weight > 0.0).collect();
+        if learning.is_empty() {
             let expected = "low enough to leave pairs to learn from";
             return Err(Error::config("confidence_min", expected, config.confidence_min));
         }
         Key::new(config.split_seed, Purpose::Split).step(1).stream().shuffle(&mut held_out);
         let evaluated = held_out[..held_out.len().min(config.evaluation_pairs)].to_vec();
         held_out.sort_unstable();
-        let members = models
-            .into_iter()
-            .map(|(model, tie_strength)| Member::new(&config, model, tie_strength, data.clips()))
-            .collect::<Result<_>>()?;
+        let starts = starts(&config, bundle, (data.clips(), &learning), features, seed, &device)?;
+        let members = starts.into_iter().map(|start| Member::new(&config, start)).collect();
         let selection = Selection::default();
-        Ok(Self { config, data, learning: taken, held_out, evaluated, members, selection, seed, device })
+        Ok(Self { config, data, learning, held_out, evaluated, members, selection, seed, device })
+    }
+
+    /// The clips' vectors under a trunk that stays as it is, to hand to another training; none where the trunk learns.
+    #[must_use]
+    pub fn features(&self) -> Option<Arc<Features>> {
+        self.members.first().and_then(|member| member.features.clone())
     }
 
     /// Pairs to learn from, and held-out ones.
@@ -142,6 +172,15 @@ impl PreferenceTraining {
         let learners = self.members.iter().map(learner).collect::<Result<Vec<_>>>()?;
         let ties = learners.iter().map(|learner| learner.tie_strength(&self.config)).collect();
         PreferenceEnsemble::new(learners.into_iter().map(|learner| learner.model).collect(), ties, self.config.text)
+    }
+
+    /// What the weights of now, averaged over steps, say of each held-out pair.
+    ///
+    /// # Errors
+    /// When a score is not finite.
+    pub fn held_out(&self) -> Result<HeldOut> {
+        let learners = self.members.iter().map(Member::current).collect::<Result<Vec<_>>>()?;
+        self.compare(&learners, &self.held_out)
     }
 
     /// The training's models on all held-out pairs; none where nothing is held out. Where the best weights were chosen
@@ -241,7 +280,15 @@ impl PreferenceTraining {
         if pairs.is_empty() {
             return Ok(None);
         }
+        let HeldOut { pairs, differences, spread, tie_strength } = self.compare(learners, pairs)?;
         let pairs: Vec<Pair> = pairs.iter().map(|pair| self.data.pairs()[*pair]).collect();
+        let bootstrap = &self.config.bootstrap;
+        // The same resamples for every seed: reports of two trainings on the same pairs differ by the models alone.
+        measure(&pairs, &differences, &spread, tie_strength, bootstrap, self.config.split_seed).map(Some)
+    }
+
+    fn compare(&self, learners: &[Learner], which: &[usize]) -> Result<HeldOut> {
+        let pairs: Vec<Pair> = which.iter().map(|pair| self.data.pairs()[*pair]).collect();
         let used: BTreeSet<usize> = pairs.iter().flat_map(|pair| [pair.a, pair.b]).collect();
         let used: Vec<usize> = used.into_iter().collect();
         let mut by_member = Vec::with_capacity(learners.len());
@@ -254,48 +301,7 @@ impl PreferenceTraining {
         let (differences, spread) = differences(&pairs, &by_member);
         let ties = learners.iter().map(|learner| learner.tie_strength(&self.config)).sum::<f64>();
         let tie_strength = ties / learners.len().max(1) as f64;
-        let bootstrap = &self.config.bootstrap;
-        // The same resamples for every seed: reports of two trainings on the same pairs differ by the models alone.
-        measure(&pairs, &differences, &spread, tie_strength, bootstrap, self.config.split_seed).map(Some)
-    }
-}
-
-/// One model a member on the autodiff device, each with the tie strength that it starts from.
-fn models(
-    config: &PreferenceTrainingConfig,
-    bundle: &Bundle,
-    seed: u64,
-    device: &Device,
-) -> Result<Vec<(PreferenceModel, f64)>> {
-    let key = |member: usize| Key::new(seed, Purpose::Init).step(1 + member as u64);
-    let members = 0..config.members;
-    match config.init {
-        Init::Policy => {
-            let policy = load_policy(bundle, device)?;
-            let of = |member| Ok((PreferenceModel::from_policy(&policy, key(member))?, config.tie_strength));
-            members.map(of).collect()
-        }
-        Init::Scratch => {
-            let policy: HierarchicalPolicyConfig = bundle.config(part::POLICY)?;
-            let of = |member| Ok((PreferenceModel::init(&policy, key(member), device)?, config.tie_strength));
-            members.map(of).collect()
-        }
-        Init::Shared => {
-            let shared = PreferenceEnsemble::load(bundle, device)?;
-            if shared.members().len() != config.members {
-                let expected = format!("{}, as the bundle's part `preference` has", shared.members().len());
-                return Err(Error::config("members", expected, config.members));
-            }
-            if shared.text() != config.text {
-                return Err(Error::config("text", format!("{}, as in the shared model", shared.text()), config.text));
-            }
-            let of = |(model, tie_strength): (&PreferenceModel, &f64)| {
-                let fresh = PreferenceModel::init(model.config(), key(0), device)?;
-                let start = if *tie_strength > 0.0 { *tie_strength } else { config.tie_strength };
-                Ok((ParamTable::collect(model).apply(fresh)?, start))
-            };
-            shared.members().iter().zip(shared.tie_strengths()).map(of).collect()
-        }
+        Ok(HeldOut { pairs: which.to_vec(), differences, spread, tie_strength })
     }
 }
 

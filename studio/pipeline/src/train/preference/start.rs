@@ -1,0 +1,196 @@
+//! Where the models of a training begin, and what their trunks make of the clips before anything is learned.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use burn::{
+    module::Module as _,
+    tensor::{Device, Tensor, TensorData},
+};
+use musicrl_core::{
+    params::ParamTable,
+    policy::{HierarchicalPolicyConfig, PreferenceModel},
+    preference::Judgement,
+    random::{Key, Purpose},
+};
+
+use super::settings::{Head, Init, Learn, PreferenceTrainingConfig};
+use crate::{
+    Error, Result,
+    bundle::{Bundle, part},
+    imported::preference::{
+        PreferenceHead,
+        head::{Choice, FitSettings},
+        train::{choice, choose_ridge},
+    },
+    music::load_policy,
+    preference::{Pair, PreferenceClip, PreferenceEnsemble, clips::Excerpt, ensemble::pooled_of},
+};
+
+/// Pooled vectors of clips under a trunk as it begins.
+#[derive(Debug)]
+pub struct Features {
+    /// One row a clip, `[clips][local width]`; empty for clips that nobody asked for.
+    rows: Vec<Vec<f32>>,
+    /// Mean squared distance of a row from the mean row.
+    pub(super) variance: f64,
+}
+
+impl Features {
+    /// Those of the clips `which`; a training step's crops are anywhere, these are from the middle.
+    fn of(
+        config: &PreferenceTrainingConfig,
+        model: &PreferenceModel,
+        clips: &[PreferenceClip],
+        which: &BTreeSet<usize>,
+    ) -> Result<Self> {
+        let middle = |clip: &usize| Excerpt::of_share(&clips[*clip], config.crop, 0.5);
+        let excerpts: Vec<Excerpt<'_>> = which.iter().map(middle).collect();
+        let pooled = pooled_of(&model.valid(), &excerpts, config.text)?;
+        let variance = variance(&pooled);
+        let mut rows = vec![Vec::new(); clips.len()];
+        which.iter().zip(pooled).for_each(|(clip, row)| rows[*clip] = row);
+        Ok(Self { rows, variance })
+    }
+
+    /// `[clips, local width]` of some clips.
+    pub(super) fn select(&self, clips: &[usize], device: &Device) -> Tensor<2> {
+        let width = clips.first().map_or(0, |clip| self.rows[*clip].len());
+        let values: Vec<f32> = clips.iter().flat_map(|clip| self.rows[*clip].iter().copied()).collect();
+        Tensor::from_data(TensorData::new(values, [clips.len(), width]), device)
+    }
+}
+
+fn variance(rows: &[Vec<f32>]) -> f64 {
+    let count = rows.len().max(1) as f64;
+    let width = rows.first().map_or(0, Vec::len);
+    let mean: Vec<f64> = (0..width).map(|at| rows.iter().map(|row| f64::from(row[at])).sum::<f64>() / count).collect();
+    let distance = |row: &Vec<f32>| row.iter().zip(&mean).map(|(x, mean)| (f64::from(*x) - mean).powi(2)).sum::<f64>();
+    rows.iter().map(distance).sum::<f64>() / count
+}
+
+/// A model before its first step.
+pub(super) struct Start {
+    /// On the autodiff device.
+    pub(super) model: PreferenceModel,
+    /// Davidson's nu.
+    pub(super) tie_strength: f64,
+    /// What its trunk makes of the clips, where that was computed.
+    pub(super) features: Option<Arc<Features>>,
+}
+
+/// One model a member. Vectors of trunks that are the same are computed once.
+pub(super) fn starts(
+    config: &PreferenceTrainingConfig,
+    bundle: &Bundle,
+    (clips, learning): (&[PreferenceClip], &[(Pair, Judgement)]),
+    features: Option<Arc<Features>>,
+    seed: u64,
+    device: &Device,
+) -> Result<Vec<Start>> {
+    if let Some(features) = features.as_ref().filter(|features| features.rows.len() != clips.len()) {
+        let expected = format!("of the {} clips that are learned from", clips.len());
+        return Err(Error::config("features", expected, features.rows.len()));
+    }
+    let models = models(config, bundle, seed, device)?;
+    if let Some((first, _)) = models.first() {
+        for (index, clip) in clips.iter().enumerate() {
+            first.config().layout.check_clip(index, &clip.tokens)?;
+        }
+    }
+    let fits = config.head == Head::Fitted && config.init != Init::Shared;
+    let all = config.learn == Learn::Head;
+    let learned = learning.iter().flat_map(|(pair, _)| [pair.a, pair.b]);
+    let which: BTreeSet<usize> = if all { (0..clips.len()).collect() } else { learned.collect() };
+    let mut shared = features.filter(|_| all);
+    let mut starts = Vec::with_capacity(config.members);
+    for (member, (mut model, tie_strength)) in models.into_iter().enumerate() {
+        let mut features = None;
+        if fits || all {
+            let known = shared.take();
+            let of = match known {
+                Some(known) => known,
+                None => Arc::new(Features::of(config, &model, clips, &which)?),
+            };
+            // All members have the policy's trunk; others have one each.
+            shared = (config.init == Init::Policy).then(|| Arc::clone(&of));
+            features = Some(of);
+        }
+        if let Some(features) = features.as_ref().filter(|_| fits) {
+            model = with_fitted_head(config, model, &features.rows, learning, (seed, member))?;
+        }
+        starts.push(Start { model, tie_strength, features });
+    }
+    Ok(starts)
+}
+
+/// The model with a head that is fitted to the pairs. Of several members all but the first are fitted to resampled
+/// clusters. Where nothing is decided the head stays as it is.
+fn with_fitted_head(
+    config: &PreferenceTrainingConfig,
+    model: PreferenceModel,
+    rows: &[Vec<f32>],
+    learning: &[(Pair, Judgement)],
+    (seed, member): (u64, usize),
+) -> Result<PreferenceModel> {
+    // The fit sees the clips of the pairs alone.
+    let used: BTreeSet<usize> = learning.iter().flat_map(|(pair, _)| [pair.a, pair.b]).collect();
+    let used: Vec<usize> = used.into_iter().collect();
+    let place = |clip: usize| used.binary_search(&clip).unwrap_or(0);
+    let vectors: Vec<Vec<f32>> = used.iter().map(|clip| rows[*clip].clone()).collect();
+    let choices: Vec<Choice> = learning
+        .iter()
+        .filter_map(|(pair, judgement)| choice(&Pair { judgement: *judgement, ..*pair }))
+        .map(|choice| Choice { a: place(choice.a), b: place(choice.b), ..choice })
+        .collect();
+    let key = Key::new(seed, Purpose::Init);
+    let settings = |ridge, members| FitSettings { members, ridge, tie_strength: 0.0, text: config.text };
+    let fit = |choices: &[Choice], ridge: f64| PreferenceHead::fit(&vectors, choices, settings(ridge, 1), key);
+    let ridge = choose_ridge(&choices, &vectors, config.split_seed, &fit)?;
+    let head = PreferenceHead::fit(&vectors, &choices, settings(ridge, member + 1), key)?;
+    let mut table = ParamTable::collect(&model);
+    let range = table.entries().iter().find(|entry| entry.name == "head").map(|entry| entry.range());
+    if let Some(range) = range {
+        let weights = head.member_weights(member);
+        table.values_mut()[range].iter_mut().zip(weights).for_each(|(value, weight)| *value = weight as f32);
+    }
+    Ok(table.apply(model)?)
+}
+
+/// One model a member on the autodiff device, each with the tie strength that it starts from.
+fn models(
+    config: &PreferenceTrainingConfig,
+    bundle: &Bundle,
+    seed: u64,
+    device: &Device,
+) -> Result<Vec<(PreferenceModel, f64)>> {
+    let key = |member: usize| Key::new(seed, Purpose::Init).step(1 + member as u64);
+    let members = 0..config.members;
+    match config.init {
+        Init::Policy => {
+            let policy = load_policy(bundle, device)?;
+            let of = |member| Ok((PreferenceModel::from_policy(&policy, key(member))?, config.tie_strength));
+            members.map(of).collect()
+        }
+        Init::Scratch => {
+            let policy: HierarchicalPolicyConfig = bundle.config(part::POLICY)?;
+            let of = |member| Ok((PreferenceModel::init(&policy, key(member), device)?, config.tie_strength));
+            members.map(of).collect()
+        }
+        Init::Shared => {
+            let shared = PreferenceEnsemble::load(bundle, device)?;
+            if shared.members().len() != config.members {
+                let expected = format!("{}, as the bundle's part `preference` has", shared.members().len());
+                return Err(Error::config("members", expected, config.members));
+            }
+            if shared.text() != config.text {
+                return Err(Error::config("text", format!("{}, as in the shared model", shared.text()), config.text));
+            }
+            let of = |(model, tie_strength): (&PreferenceModel, &f64)| {
+                let fresh = PreferenceModel::init(model.config(), key(0), device)?;
+                let start = if *tie_strength > 0.0 { *tie_strength } else { config.tie_strength };
+                Ok((ParamTable::collect(model).apply(fresh)?, start))
+            };
+            shared.members().iter().zip(shared.tie_strengths()).map(of).collect()
+        }
+    }
+}
