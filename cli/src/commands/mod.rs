@@ -2,6 +2,7 @@
 
 pub mod align;
 pub mod bench;
+pub mod chain;
 pub mod corpus;
 pub mod demo;
 pub mod doctor;
