@@ -57,7 +57,10 @@ impl<'a> Chain<'a> {
         let begun = Instant::now();
         let line = std::iter::once("musicrl".to_string()).chain(step.arguments);
         let flags = Flags::try_parse_from(line).map_err(|error| Failure::failed(format!("{}: {error}", step.name)))?;
-        let done = commands::run(self.context, flags.command).map_err(|failure| {
+        // A seed of the step's own goes before that of the whole.
+        let reseeded = flags.global.seed.map(|seed| self.context.with_seed(seed)).transpose()?;
+        let context = reseeded.as_ref().unwrap_or(self.context);
+        let done = commands::run(context, flags.command).map_err(|failure| {
             failure.hint(format!("what is done stays done; go on with: {}", drive::this_command()))
         })?;
         let took = begun.elapsed().as_secs_f64();

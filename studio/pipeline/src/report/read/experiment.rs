@@ -13,7 +13,12 @@ use super::{
     study::AccuracyCurve,
     system::{System, read_versions},
 };
-use crate::{Error, Result, report::ReportInput, run::Versions};
+use crate::{
+    Error, Result,
+    experiment::{EXPERIMENT_FILE, Experiment},
+    report::ReportInput,
+    run::Versions,
+};
 
 /// Recipes that an experiment may have at its top.
 const RECIPES: [&str; 2] = ["experiment.toml", "recipe.toml"];
@@ -29,6 +34,8 @@ pub(in crate::report) struct Gathered {
     pub evaluations: Vec<(PathBuf, Evaluation)>,
     /// Accuracy of reward models.
     pub accuracy: Vec<AccuracyCurve>,
+    /// What experiments found, each with the name of its folder.
+    pub findings: Vec<(String, Experiment)>,
     /// Trainings beside the systems.
     pub sides: Vec<SideRun>,
     /// Recipes of experiments: name and text.
@@ -89,6 +96,16 @@ impl Gathered {
         Ok(())
     }
 
+    /// What `musicrl experiment` found, if it made the folder. One of another version is noted and left out.
+    fn finding(&mut self, dir: &Path) {
+        let path = dir.join(EXPERIMENT_FILE);
+        let Ok(bytes) = fs::read(&path) else { return };
+        match serde_json::from_slice(&bytes) {
+            Ok(experiment) => self.findings.push((own_name(dir), experiment)),
+            Err(error) => self.notes.push(format!("{}: not shown, of another version ({error})", path.display())),
+        }
+    }
+
     fn experiment(&mut self, dir: &Path) -> Result<()> {
         let mut folders = subfolders(&dir.join("systems"));
         let mut order = Vec::new();
@@ -122,6 +139,7 @@ impl Gathered {
             let read = Evaluation::read(&evaluation, &mut self.notes)?;
             self.evaluations.push((evaluation, read));
         }
+        self.finding(dir);
         for name in ["preference", "quality"] {
             let sides = SideRun::read_all(&dir.join(name), &mut self.notes)?;
             if name == "preference" {
