@@ -25,12 +25,9 @@ pub fn read_evaluation(dir: &Path) -> Result<Evaluation> {
 
 /// The same interval of the number with its sign changed.
 pub(super) fn negated(interval: &Interval) -> Interval {
-    Interval {
-        estimate: -interval.estimate,
-        low: -interval.high,
-        high: -interval.low,
-        standard_error: interval.standard_error,
-    }
+    // Not a mere minus: the 0 of two equal systems would get one.
+    let [estimate, low, high] = [interval.estimate, interval.high, interval.low].map(|value| 0.0 - value);
+    Interval { estimate, low, high, standard_error: interval.standard_error }
 }
 
 fn measure<'a>(evaluation: &'a Evaluation, name: &str) -> Option<&'a MeasureReport> {

@@ -1,6 +1,6 @@
 //! The proxy up, the truth down: all runs by step, the guarded choice ringed.
 
-use super::SIMULATED;
+use super::{SIMULATED, upright_label};
 use crate::{
     experiment::{over_optimisation::OverOptimisationFindings, share::Moment},
     figure::{Area, Axis, Legend, Look, Panel, Series, Svg},
@@ -9,7 +9,7 @@ use crate::{
 const WIDTH: f64 = 680.0;
 const HEIGHT: f64 = 130.0;
 const TOP: f64 = 90.0;
-const STEP: f64 = HEIGHT + 26.0;
+const STEP: f64 = HEIGHT + 36.0;
 
 /// What a panel shows.
 type Shows = fn(&Moment) -> Option<f64>;
@@ -39,9 +39,10 @@ pub(in crate::experiment) fn over_optimisation_figure(found: &OverOptimisationFi
         let panel = Panel {
             area: Area { x: 70.0, y: top + STEP * place as f64, width: WIDTH - 90.0, height: HEIGHT },
             x: if place + 1 == panels.len() { x } else { x.unlabelled() },
-            y: Axis::around(label, moments().filter_map(shows), 4).signed(),
+            y: Axis::around("", moments().filter_map(shows), 4).signed(),
         };
         panel.frame(&mut svg);
+        upright_label(&mut svg, &panel, label);
         for (at, run) in found.runs.iter().enumerate() {
             let point = |moment: &Moment| Some((moment.step as f64, shows(moment)?));
             svg.group(&[("class", Look::of(at).class().as_str().into())], |svg| {

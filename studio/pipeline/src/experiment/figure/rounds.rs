@@ -1,6 +1,6 @@
 //! True utility by round, one panel a population.
 
-use super::{SIMULATED, ends};
+use super::{SIMULATED, ends, upright_label};
 use crate::{
     experiment::rounds::{RoundsFindings, RoundsRow, Utility},
     figure::{Area, Axis, Look, Panel, Svg},
@@ -32,10 +32,11 @@ pub(in crate::experiment) fn rounds_figure(found: &RoundsFindings) -> String {
         let panel = Panel {
             area: Area { x: 70.0, y: TOP + STEP * at as f64, width: WIDTH - 90.0, height: HEIGHT },
             x: Axis::of_names("", &names),
-            y: Axis::around(format!("gain by {population}"), ends(gains.iter().flatten()).into_iter().chain([0.0]), 4)
+            y: Axis::around("", ends(gains.iter().flatten()).into_iter().chain([0.0]), 4)
                 .signed(),
         };
         panel.frame(&mut svg);
+        upright_label(&mut svg, &panel, &format!("judged by {population}"));
         panel.level(&mut svg, 0.0);
         let last = gains.len().saturating_sub(1);
         for (place, gain) in gains.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use musicrl_core::stats::Interval;
 
-use super::{SIMULATED, ends};
+use super::{SIMULATED, ends, upright_label};
 use crate::{
     experiment::weights::{REWARDS, WeightsFindings, WeightsRow},
     figure::{Area, Axis, Look, Panel, Svg},
@@ -31,9 +31,10 @@ pub(in crate::experiment) fn weights_figure(found: &WeightsFindings) -> String {
         let panel = Panel {
             area,
             x: Axis::around(REWARDS[x].replace('_', " "), padded(means(x)), 3),
-            y: Axis::around(REWARDS[y].replace('_', " "), padded(means(y)), 3),
+            y: Axis::around("", padded(means(y)), 3),
         };
         panel.frame(&mut svg);
+        upright_label(&mut svg, &panel, &REWARDS[y].replace('_', " "));
         for (at, row) in found.rows.iter().enumerate() {
             let (Some(x), Some(y)) = (mean(row, x), mean(row, y)) else { continue };
             point(&mut svg, &panel, (x, y), at, row.on_front);
@@ -92,9 +93,10 @@ fn utilities(svg: &mut Svg, found: &WeightsFindings) {
     let panel = Panel {
         area: area(3),
         x: Axis::of_names("setting", &names),
-        y: Axis::around(format!("true utility, {population}"), ends(means.iter().flatten()), 3).signed(),
+        y: Axis::around("", ends(means.iter().flatten()), 3).signed(),
     };
     panel.frame(svg);
+    upright_label(svg, &panel, &format!("true utility, {population}"));
     for (at, mean) in means.iter().enumerate() {
         let look = if at == 0 { Look::plain() } else { Look::of(0) };
         svg.group(&[("class", look.class().as_str().into())], |svg| {
