@@ -131,6 +131,13 @@ fn rounds_go_on_where_they_were_killed() {
     // The second round starts where the first ended, and is held to the base.
     let second = fs::read_to_string(place.path("out/recipes/round-2.toml")).unwrap();
     assert!(second.contains("../systems/round-1/bundle") && second.contains("[reference]"), "{second}");
+    let first_kl = |name: &str| {
+        let path = place.path(&format!("out/systems/{name}/stages/{name}/metrics.jsonl"));
+        let text = fs::read_to_string(path).unwrap();
+        serde_json::from_str::<Value>(text.lines().next().unwrap()).unwrap()["evaluation"]["kl"].as_f64().unwrap()
+    };
+    assert!(first_kl("round-1").abs() < 1e-6 && first_kl("one-round").abs() < 1e-6);
+    assert!(first_kl("round-2") > 1e-6, "measured to the base, not to where the round began: {}", first_kl("round-2"));
     let control = fs::read_to_string(place.path("out/recipes/one-round.toml")).unwrap();
     assert!(control.contains("steps = 4") && !control.contains("[reference]"), "{control}");
     assert_svg(&place.path("out/rounds.svg"), "one-round");

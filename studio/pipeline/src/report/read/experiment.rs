@@ -234,6 +234,16 @@ mod tests {
     }
 
     #[test]
+    fn findings_of_another_version_are_noted() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("systems")).unwrap();
+        fs::write(temp.path().join(EXPERIMENT_FILE), "{\"format_version\": 99}").unwrap();
+        let gathered = gather(&ReportInput { runs: vec![temp.path().into()], evaluation: None }).unwrap();
+        assert!(gathered.findings.is_empty());
+        assert!(gathered.notes.iter().any(|note| note.contains("another version")), "{:?}", gathered.notes);
+    }
+
+    #[test]
     fn names_of_a_recipe_keep_their_order() {
         let text = "[a]\n[[system]]\nname = \"z\"\n[[system]]\nname = \"b\"\nstage = [{ name = \"s\" }]\n";
         assert_eq!(names_in(text), ["z", "b", "s"]);
