@@ -5,7 +5,7 @@ use std::fmt;
 use musicrl_core::stats::Interval;
 use serde::{Deserialize, Serialize};
 
-use super::measured::{difference_of, in_words, win_rate_of};
+use super::measured::{difference_of, in_words, percent, win_rate_of};
 use crate::{align::judges::TRUE_UTILITY, evaluate::Evaluation};
 
 /// What one population says of the system of one population.
@@ -63,7 +63,7 @@ type Words = fn(&Cell) -> String;
 impl fmt::Display for MatrixFindings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tables: [(&str, Words); 2] = [
-            ("win rate against the base in %", |cell| in_words(cell.win_rate.as_ref(), 100.0, 0)),
+            ("win rate against the base in %", |cell| percent(cell.win_rate.as_ref())),
             ("gain of true utility over the base", |cell| in_words(cell.utility_gain.as_ref(), 1.0, 2)),
         ];
         for (title, words) in tables {
@@ -98,6 +98,6 @@ mod tests {
         assert_eq!((rate(0, 0), rate(0, 1), rate(1, 0), rate(1, 1)), (0.875, 0.125, 0.875, 0.875));
         assert_eq!((found.cells[0][1].comparisons, found.own), (8, None));
         let text = found.to_string();
-        assert!(text.contains("judged by town") && text.contains("+88 ["), "{text}");
+        assert!(text.contains("judged by town") && text.contains("88 ["), "{text}");
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn win_rate_of(evaluation: &Evaluation, a: &str, b: &str) -> Option<(
     Some((turned, ties, all))
 }
 
-/// "0.123 [0.045, 0.201]", or a dash.
+/// "+0.123 [+0.045, +0.201]", of a difference, or a dash.
 pub(super) fn in_words(interval: Option<&Interval>, factor: f64, decimals: usize) -> String {
     interval.map_or_else(
         || "-".into(),
@@ -72,6 +72,19 @@ pub(super) fn in_words(interval: Option<&Interval>, factor: f64, decimals: usize
             let [estimate, low, high] = [interval.estimate, interval.low, interval.high].map(|value| factor * value);
             format!("{estimate:+.decimals$} [{low:+.decimals$}, {high:+.decimals$}]")
         },
+    )
+}
+
+/// "2.902 [2.826, 2.976]", of a score, or a dash.
+pub(super) fn plain(score: Option<&Interval>) -> String {
+    score.map_or_else(|| "-".into(), |score| format!("{:.3} [{:.3}, {:.3}]", score.estimate, score.low, score.high))
+}
+
+/// "88 [75, 100]", of a share, or a dash.
+pub(super) fn percent(share: Option<&Interval>) -> String {
+    share.map_or_else(
+        || "-".into(),
+        |share| format!("{:.0} [{:.0}, {:.0}]", 100.0 * share.estimate, 100.0 * share.low, 100.0 * share.high),
     )
 }
 

@@ -9,7 +9,7 @@ use musicrl_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    measured::{difference_of, in_words},
+    measured::{self as words, difference_of, in_words},
     share::{Moment, Watched, course, guarded_choice, peak, share},
 };
 use crate::{Error, Result, align::judges::TRUE_UTILITY, evaluate::Evaluation, run::read_metrics};
@@ -161,9 +161,9 @@ impl fmt::Display for OverOptimisationFindings {
             f,
             "share of the best true utility, from the start: guarded choice {} %, smallest {}; last checkpoint {} %; {} of {} \
              runs over-optimised",
-            in_words(self.share.as_ref(), 100.0, 0),
+            words::percent(self.share.as_ref()),
             percent(self.smallest_share),
-            in_words(self.end_share.as_ref(), 100.0, 0),
+            words::percent(self.end_share.as_ref()),
             self.over_optimised,
             self.runs.len()
         )

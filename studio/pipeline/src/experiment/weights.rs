@@ -9,7 +9,7 @@ use musicrl_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    measured::{in_words, mean_of},
+    measured::{mean_of, plain},
     pareto::pareto_front,
 };
 use crate::{Error, Result, align::judges::TRUE_UTILITY, evaluate::Evaluation};
@@ -184,13 +184,13 @@ impl fmt::Display for WeightsFindings {
         for row in &self.rows {
             let weights = row.weights.map_or_else(String::new, |[a, b, c]| format!("{a:.2} {b:.2} {c:.2}"));
             write!(f, "{:<11}{weights:<19}", row.system)?;
-            row.rewards.iter().try_for_each(|mean| write!(f, "{:<26}", in_words(mean.as_ref(), 1.0, 3)))?;
+            row.rewards.iter().try_for_each(|mean| write!(f, "{:<26}", plain(mean.as_ref())))?;
             let front = if row.on_front { "on the front" } else { "" };
             writeln!(f, "{front:<13}({:.0} % of resamples)", 100.0 * row.front_share)?;
         }
         for row in &self.rows {
             for (population, mean) in &row.utilities {
-                let words = in_words(mean.as_ref(), 1.0, 3);
+                let words = plain(mean.as_ref());
                 writeln!(f, "{:<11}true utility of {population} (simulated): {words}", row.system)?;
             }
         }

@@ -6,7 +6,7 @@ use crate::{
     figure::Svg,
 };
 
-const CELL: (f64, f64) = (74.0, 44.0);
+const CELL: (f64, f64) = (86.0, 44.0);
 const LEFT: f64 = 84.0;
 const TOP: f64 = 96.0;
 const GAP: f64 = 112.0;

@@ -32,8 +32,7 @@ pub(in crate::experiment) fn rounds_figure(found: &RoundsFindings) -> String {
         let panel = Panel {
             area: Area { x: 70.0, y: TOP + STEP * at as f64, width: WIDTH - 90.0, height: HEIGHT },
             x: Axis::of_names("", &names),
-            y: Axis::around("", ends(gains.iter().flatten()).into_iter().chain([0.0]), 4)
-                .signed(),
+            y: Axis::around("", ends(gains.iter().flatten()).into_iter().chain([0.0]), 4).signed(),
         };
         panel.frame(&mut svg);
         upright_label(&mut svg, &panel, &format!("judged by {population}"));

@@ -10,7 +10,7 @@ use crate::{
 
 const SIDE: f64 = 190.0;
 const LEFT: f64 = 70.0;
-const TOP: f64 = 76.0;
+const TOP: f64 = 96.0;
 const STEP: f64 = SIDE + 86.0;
 
 /// Which rewards stand on the axes of the panels.
