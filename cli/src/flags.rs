@@ -52,6 +52,9 @@ pub enum Command {
     Judge(commands::judge::Flags),
     /// Compare systems on the same prompts: ratings by people or simulated listeners, statistics, measures
     Evaluate(commands::evaluate::Flags),
+    /// What the paper leaves open: rounds, other populations, weights of rewards, over-optimisation
+    #[command(subcommand)]
+    Experiment(commands::experiment::Command),
     /// What listeners prefer: collected from simulated ones, brought in and out, counted
     #[command(subcommand)]
     Preferences(commands::preferences::Command),

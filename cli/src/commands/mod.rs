@@ -2,11 +2,13 @@
 
 pub mod align;
 pub mod bench;
+pub mod chain;
 pub mod corpus;
 pub mod demo;
 pub mod doctor;
 pub mod drive;
 pub mod evaluate;
+pub mod experiment;
 pub mod export;
 pub mod generate;
 pub mod import;
@@ -62,6 +64,12 @@ impl Context {
         Ok(Arc::clone(self.interrupt.get_or_init(|| flag)))
     }
 
+    /// The same with another seed; the flag that Ctrl-C sets stays one.
+    pub fn with_seed(&self, seed: u64) -> Result<Self, Failure> {
+        let interrupt = OnceCell::from(self.interrupt()?);
+        Ok(Self { backend: self.backend, seed: Some(seed), interrupt })
+    }
+
     /// The seed, 1 where none was given.
     pub fn seed(&self) -> u64 {
         self.seed.unwrap_or(1)
@@ -75,6 +83,7 @@ pub fn run(context: &Context, command: Command) -> Result<Report, Failure> {
         Command::Demo(flags) => demo::run(context, &flags),
         Command::Generate(flags) => generate::run(context, &flags),
         Command::Evaluate(flags) => evaluate::run(context, &flags),
+        Command::Experiment(command) => experiment::run(context, &command),
         Command::Preferences(command) => preferences::run(context, command),
         Command::Align(flags) => align::run(context, &flags),
         Command::Judge(flags) => judge::run(context, &flags),

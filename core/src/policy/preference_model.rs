@@ -13,20 +13,21 @@ use crate::{
     random::Key,
 };
 
-/// A scalar model on caption and tokens: the policy's trunk, the mean of its vectors over all positions of a clip, and a
-/// linear head. Its scores are the utilities of the Bradley-Terry model, so differences of two clips' are logits, and a
+/// A scalar model on caption and tokens: the policy's trunk, statistics of its vectors over a clip's frames, and a linear
+/// head. Its scores are the utilities of the Bradley-Terry model, so differences of two clips' are logits, and a
 /// constant on all of them means nothing; [`set_offset`](Self::set_offset) picks that constant.
 ///
-/// The vectors are pooled by their *mean over all positions*, not taken from the last one. The trunk's vector at a
-/// position was trained to foretell one token; that of the last position foretells the last acoustic code and need not
-/// hold anything of the beginning. The mean hears every part of a clip alike, has the same scale for clips and windows
-/// of any length, and gives every position a gradient. The trunk is causal: no vector has seen the clip's very last
-/// token. That is one of several hundred.
+/// The vectors are pooled by their *mean and standard deviation over frames, slot by slot* (statistics pooling, Snyder et
+/// al., "X-vectors", ICASSP 2018), not taken from the last position. The trunk's vector at a position was trained to foretell
+/// one token; that of the last position foretells the last acoustic code and need not hold anything of the beginning.
+/// Statistics hear every part of a clip alike, have the same scale for clips and windows of any length, and give every
+/// position a gradient; the deviation hears how much a clip moves, and slots foretell different things. The trunk is causal:
+/// no vector has seen the clip's very last token. That is one of several hundred.
 #[derive(Module, Debug)]
 pub struct PreferenceModel {
     /// The two transformers.
     pub trunk: HierarchicalTrunk,
-    /// From pooled vectors to scores, `[local width, 1]`. There is no bias: the offset stands in for it.
+    /// From pooled vectors to scores, `[2 * slots * local width, 1]`. There is no bias: the offset stands in for it.
     pub head: Param<Tensor<2>>,
     #[module(skip)]
     offset: f64,
@@ -35,6 +36,9 @@ pub struct PreferenceModel {
 /// First weights of the head against [`reinitialise`]'s: scores begin near 0, so that the first loss is that of a fair
 /// coin, and still differ from model to model of an ensemble.
 const HEAD_SCALE: f32 = 0.1;
+
+/// What is added to a variance before its root is taken.
+const DEVIATION_FLOOR: f64 = 1e-6;
 
 impl PreferenceModel {
     /// On a copy of `policy`'s trunk, as the paper's is initialised from the base checkpoint; the head is drawn from
@@ -55,7 +59,8 @@ impl PreferenceModel {
     /// [`Error::Config`] for settings that break a rule.
     pub fn init(config: &HierarchicalPolicyConfig, key: Key, device: &burn::tensor::Device) -> Result<Self> {
         config.validate()?;
-        let head = Param::from_tensor(Tensor::zeros([config.local.width, 1], device));
+        let pooled = 2 * config.layout.slots_per_frame() * config.local.width;
+        let head = Param::from_tensor(Tensor::zeros([pooled, 1], device));
         let model = Self { trunk: HierarchicalTrunk::new(config, device), head, offset: 0.0 };
         let model = reinitialise(model, key);
         // Through the table: what is computed from a parameter on an autodiff device is no parameter.
@@ -127,7 +132,7 @@ impl PreferenceModel {
     /// Scores from pooled vectors: the rest of [`scores_padded`](Self::scores_padded).
     ///
     /// # Shapes
-    /// - pooled: `[clips, local width]`
+    /// - pooled: `[clips, 2 * slots * local width]`
     /// - output: `[clips]`
     #[must_use]
     pub fn head_scores(&self, pooled: Tensor<2>) -> Tensor<1> {
@@ -135,11 +140,11 @@ impl PreferenceModel {
         pooled.matmul(self.head.val()).reshape([clips]).sub_scalar(self.offset)
     }
 
-    /// The mean of the trunk's vectors over each clip's own positions.
+    /// Means of the trunk's vectors over each clip's own frames, slot by slot, then their standard deviations.
     ///
     /// # Shapes
     /// - frames, lengths: as in [`scores_padded`](Self::scores_padded)
-    /// - output: `[clips, local width]`
+    /// - output: `[clips, 2 * slots * local width]`
     ///
     /// # Errors
     /// As [`scores_padded`](Self::scores_padded).
@@ -154,14 +159,19 @@ impl PreferenceModel {
         let shares: Vec<f32> = lengths
             .iter()
             .flat_map(|length| {
-                let share = 1.0 / (length * slots) as f32;
+                let share = 1.0 / *length as f32;
                 (0..time).map(move |frame| if frame < *length { share } else { 0.0 })
             })
             .collect();
-        let width = self.config().local.width;
+        let columns = slots * self.config().local.width;
         let shares = Tensor::<1>::from_data(TensorData::new(shares, [clips * time]), &hidden.device());
-        let frames = hidden.sum_dim(2).reshape([clips, time, width]);
-        Ok((frames * shares.reshape([clips, time, 1])).sum_dim(1).reshape([clips, width]))
+        let shares = shares.reshape([clips, time, 1]);
+        let hidden = hidden.reshape([clips, time, columns]);
+        let mean = (hidden.clone() * shares.clone()).sum_dim(1);
+        let variance = ((hidden - mean.clone()).square() * shares).sum_dim(1);
+        // The root's slope at 0 is infinite.
+        let deviation = (variance + DEVIATION_FLOOR).sqrt();
+        Ok(Tensor::cat(alloc::vec![mean, deviation], 2).reshape([clips, 2 * columns]))
     }
 }
 
@@ -226,23 +236,29 @@ mod tests {
     }
 
     #[test]
-    fn the_score_is_the_head_on_the_mean_of_all_positions() -> Result<()> {
+    fn the_score_is_the_head_on_means_and_deviations_of_each_slot() -> Result<()> {
         let mut model = PreferenceModel::init(&config(), key(), &Device::flex())?;
         let frames = frames_from_tokens(&config().layout, &clips(2, 3), &Device::flex())?;
         let hidden = read(model.trunk.forward(&prompt(2), frames.clone())?);
         let head = read(model.head.val());
-        let positions = 3 * 2;
+        let (time, columns) = (3, 2 * 12);
+        assert_eq!(head.len(), 2 * columns);
         let by_hand = |clip: usize| -> f64 {
-            let rows = hidden.chunks(12).skip(clip * positions).take(positions);
-            rows.map(|row| row.iter().zip(&head).map(|(x, w)| x * w).sum::<f64>()).sum::<f64>() / positions as f64
+            let rows: Vec<&[f64]> = hidden.chunks(columns).skip(clip * time).take(time).collect();
+            let statistics = |at: usize| {
+                let mean = rows.iter().map(|row| row[at]).sum::<f64>() / time as f64;
+                let variance = rows.iter().map(|row| (row[at] - mean) * (row[at] - mean)).sum::<f64>() / time as f64;
+                head[at] * mean + head[columns + at] * libm::sqrt(variance + DEVIATION_FLOOR)
+            };
+            (0..columns).map(statistics).sum()
         };
         let scores = read(model.scores(&prompt(2), frames.clone())?);
         for (clip, score) in scores.iter().enumerate() {
-            assert!((score - by_hand(clip)).abs() < 1e-6, "{score} {}", by_hand(clip));
+            assert!((score - by_hand(clip)).abs() < 1e-5, "{score} {}", by_hand(clip));
         }
         model.set_offset(scores[0])?;
         let centred = read(model.scores(&prompt(2), frames)?);
-        assert!(centred[0].abs() < 1e-6 && (centred[1] - scores[1] + scores[0]).abs() < 1e-6);
+        assert!(centred[0].abs() < 1e-5 && (centred[1] - scores[1] + scores[0]).abs() < 1e-5);
         assert!(matches!(model.set_offset(f64::NAN), Err(Error::NonFinite { .. })));
         Ok(())
     }

@@ -13,6 +13,7 @@ pub mod evaluate_codec;
 pub mod evaluate_fine;
 pub mod evaluate_gradient;
 pub mod evaluate_preference;
+pub mod experiment;
 pub mod figure;
 pub mod generate;
 pub mod guards;

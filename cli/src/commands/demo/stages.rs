@@ -4,10 +4,8 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
-use clap::Parser as _;
 use musicrl_pipeline::{
     Error,
     bundle::{Bundle, part},
@@ -15,10 +13,11 @@ use musicrl_pipeline::{
 };
 
 use crate::{
-    commands::{self, Context, drive},
+    commands::{
+        Context,
+        chain::{Chain, Step},
+    },
     failure::Failure,
-    flags::Flags,
-    progress::Bar,
     report::Report,
     words,
 };
@@ -30,14 +29,6 @@ const SYSTEMS: [(&str, &str); 4] = [
     ("ru", include_str!("../../../../recipes/stages/ru.toml")),
     ("joint", include_str!("../../../../recipes/stages/joint.toml")),
 ];
-
-/// One command of the chain.
-struct Step {
-    name: String,
-    arguments: Vec<String>,
-    /// Whether its result is there already.
-    done: bool,
-}
 
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
@@ -55,45 +46,23 @@ const QUICK: Size = Size { divisor: 4, pairs: 200, prompts: 34, train_clips: 96,
 
 /// Runs the chain in `out`.
 pub fn run(context: &Context, out: &Path, quick: bool) -> Result<Report, Failure> {
-    let start = Instant::now();
     let size = if quick { QUICK } else { FULL };
-    let bar = Bar::new("demo");
+    let mut chain = Chain::new(context, "demo");
     let base = out.join("base");
     if !base.join("bundle.json").exists() {
         embedded::base()?.save(&base)?;
     }
-    bar.say("demo: listeners and ratings here are SIMULATED; no figure of this run is about people");
-    let mut report = Report::new();
-    let mut seconds = Vec::new();
+    chain.say("listeners and ratings here are SIMULATED; no figure of this run is about people");
     for name in names() {
-        let step = step(&name, out, size)?;
-        let typed: Vec<String> = step.arguments.iter().map(words::shell).collect();
-        if step.done {
-            bar.say(&format!("demo: {} is there: musicrl {}", step.name, typed.join(" ")));
-            continue;
-        }
-        bar.say(&format!("demo: {}: musicrl {}", step.name, typed.join(" ")));
-        let begun = Instant::now();
-        let line = std::iter::once("musicrl".to_string()).chain(step.arguments);
-        let flags = Flags::try_parse_from(line).map_err(|error| Failure::failed(format!("{}: {error}", step.name)))?;
-        let done = commands::run(context, flags.command).map_err(|failure| {
-            failure.hint(format!("what is done stays done; go on with: {}", drive::this_command()))
-        })?;
-        let took = begun.elapsed().as_secs_f64();
-        seconds.push((step.name.clone(), took));
-        bar.say(&format!("demo: {} took {}", step.name, words::duration(took)));
-        report = report.line(format!("== {} ({})", step.name, words::duration(took)));
-        report = report.append(&step.name, done);
+        chain.run(step(&name, out, size)?)?;
     }
-    let all = start.elapsed().as_secs_f64();
     let page = out.join("report.html");
+    let (mut report, all) = chain.finish();
     if quick {
         report = report.line("a quick run: a quarter of the learning steps, a third of the prompts and pairs");
     }
     Ok(report
         .line(format!("{} in all; listeners and raters were simulated", words::duration(all)))
-        .value("step_seconds", seconds)
-        .value("seconds", all)
         .next(format!("open {} in a browser", page.display())))
 }
 
@@ -184,9 +153,11 @@ fn divided(text: &str, divisor: i64) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
     use musicrl_pipeline::recipe::Choose;
 
     use super::*;
+    use crate::flags::Flags;
 
     #[test]
     fn the_recipes_differ_in_rewards_start_and_steps_alone() {

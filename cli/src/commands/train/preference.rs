@@ -37,9 +37,9 @@ use crate::{
 /// Flags of `train preference`.
 #[derive(Debug, Args)]
 pub struct Flags {
-    /// Preference set to learn from
-    #[arg(long)]
-    preferences: PathBuf,
+    /// Preference sets to learn from, one or several: SET,SET
+    #[arg(long, required = true, value_delimiter = ',', num_args = 1..)]
+    preferences: Vec<PathBuf>,
     /// Bundle folder whose policy the model begins from, and which it is added to
     #[arg(long)]
     bundle: PathBuf,
@@ -78,7 +78,7 @@ impl Flags {
     /// The flags that it has in common with the other trainings.
     fn common(&self, evaluate_every: u64) -> TrainFlags {
         TrainFlags {
-            corpus: self.preferences.clone(),
+            corpus: self.preferences.first().cloned().unwrap_or_default(),
             bundle: self.target().to_path_buf(),
             out: self.out.clone(),
             preset: self.preset,
@@ -114,9 +114,9 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let mut bundle = open_base(&flags.bundle)?;
     let policy: HierarchicalPolicyConfig = bundle.config(part::POLICY)?;
     let device = context.backend.device()?;
-    let set = PreferenceSet::open(&flags.preferences).map_err(Error::from)?;
-    let data = data(context, &set, &config, &bundle, &device)?;
-    let captions = captions(&set);
+    let sets = open_sets(&flags.preferences)?;
+    let data = data(context, &sets, &config, &bundle, &device)?;
+    let captions = captions(&sets);
 
     // The number of pairs to learn from, and so of steps, is known with the data.
     let learning = data.split(config.held_out_share, config.split_seed)?.learning;
@@ -166,7 +166,11 @@ fn on_imported(context: &Context, flags: &Flags, config: &PreferenceTrainingConf
         return Err(Failure::usage("an imported checkpoint is not written to")
             .hint("name a folder for the preference model: --save-to FOLDER"));
     };
-    let set = PreferenceSet::open(&flags.preferences).map_err(Error::from)?;
+    let [path] = &flags.preferences[..] else {
+        return Err(Failure::usage("an imported checkpoint's preference model learns from one set")
+            .hint("name one set: --preferences SET"));
+    };
+    let set = PreferenceSet::open(path).map_err(Error::from)?;
     let base = ImportedBase::open(&flags.bundle, &context.backend.device()?)?;
     let stop = context.interrupt()?;
     let mut bar = Bar::new("clips");
@@ -191,29 +195,44 @@ fn on_imported(context: &Context, flags: &Flags, config: &PreferenceTrainingConf
     )))
 }
 
-/// The set as pairs, with progress where sound files are encoded.
+fn open_sets(paths: &[PathBuf]) -> Result<Vec<PreferenceSet>, Failure> {
+    let mut sets: Vec<PreferenceSet> = Vec::with_capacity(paths.len());
+    for path in paths {
+        let set = PreferenceSet::open(path).map_err(Error::from)?;
+        // A set that is learned from twice is a mistake of the command line.
+        if sets.iter().any(|other| other.path() == set.path()) {
+            return Err(Failure::usage(format!("the set {} is named twice", path.display())));
+        }
+        sets.push(set);
+    }
+    Ok(sets)
+}
+
+/// The sets as pairs, with progress where sound files are encoded.
 fn data(
     context: &Context,
-    set: &PreferenceSet,
+    sets: &[PreferenceSet],
     config: &PreferenceTrainingConfig,
     bundle: &Bundle,
     device: &burn::tensor::Device,
 ) -> Result<PreferenceData, Failure> {
     let stop = context.interrupt()?;
     let mut bar = Bar::new("tokens");
-    for notice in set.notices() {
-        bar.say(notice);
-    }
+    sets.iter().flat_map(PreferenceSet::notices).for_each(|notice| bar.say(notice));
     let mut progress = |done: usize, total: usize| {
         bar.count(done as u64, total as u64);
         if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     };
-    Ok(PreferenceData::of_set(set, &config.data, config.text, bundle, device, &mut progress)?)
+    Ok(PreferenceData::of_sets(sets, &config.data, config.text, bundle, device, &mut progress)?)
 }
 
-/// What the set's clips were made for, once each.
-fn captions(set: &PreferenceSet) -> Vec<String> {
-    let captions = set.clips().iter().map(|clip| clip.caption.trim()).filter(|caption| !caption.is_empty());
+/// What the sets' clips were made for, once each.
+fn captions(sets: &[PreferenceSet]) -> Vec<String> {
+    let captions = sets
+        .iter()
+        .flat_map(PreferenceSet::clips)
+        .map(|clip| clip.caption.trim())
+        .filter(|caption| !caption.is_empty());
     let captions: BTreeSet<&str> = captions.collect();
     captions.into_iter().map(str::to_string).collect()
 }

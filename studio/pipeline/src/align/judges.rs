@@ -65,7 +65,7 @@ impl Judges {
             let own = config.bundle.as_deref().filter(|path| !is_checkpoint(path) && !is_preference_head(path));
             let other = own.map(judge_bundle).transpose()?;
             let bundle = other.as_ref().unwrap_or(bundle);
-            let reward: Box<dyn Reward> = match config.name.as_str() {
+            let reward: Box<dyn Reward> = match config.kind() {
                 _ if config.is_external() => external(config)?,
                 "text_adherence" => Box::new(TextAdherence::new(load_text_audio(bundle, &device)?)),
                 ClapAdherence::NAME => clap(config, &device)?,
@@ -79,6 +79,10 @@ impl Judges {
                     Box::new(TrueUtility::new(population(&name[TRUE_UTILITY.len()..])?))
                 }
                 other => return Err(Error::config("rewards.name", format!("one of {}", REWARDS.join(", ")), other)),
+            };
+            let reward = match config.judge {
+                Some(_) => Box::new(Named { name: config.name.clone(), reward }),
+                None => reward,
             };
             let scale = Scale { map: config.range.map(|from| RangeMap { from, to: [0.0, 1.0] }), clip: None };
             Ok(Part { reward: Box::new(Windowed::new(reward, config.windows)?), scale, weight: config.weight })
@@ -131,6 +135,26 @@ impl Judges {
             })
             .collect();
         Ok(sum.report(&clips)?)
+    }
+}
+
+/// A judge under another name than its own.
+struct Named {
+    name: String,
+    reward: Box<dyn Reward>,
+}
+
+impl Reward for Named {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn hears_audio(&self) -> bool {
+        self.reward.hears_audio()
+    }
+
+    fn score(&self, clips: &[Clip<'_>]) -> musicrl_core::Result<Vec<Score>> {
+        self.reward.score(clips)
     }
 }
 
@@ -224,6 +248,16 @@ mod tests {
         let (raw, scaled) = (report.parts[0].raw[0].value().unwrap(), report.parts[0].scaled[0].value().unwrap());
         assert!((1.0..=5.0).contains(&raw) && (scaled - (raw - 1.0) / 4.0).abs() < 1e-12);
         assert!((report.total[0].value().unwrap() - 2.0 * scaled).abs() < 1e-12);
+        // A second model of the kind, under its own name.
+        let two = [reward(&other), reward(&other.replacen("acoustic_quality", "quality-2", 1))];
+        let two = two.map(|mut config| {
+            config.judge = (config.name == "quality-2").then(|| "acoustic_quality".into());
+            config
+        });
+        let judges = Judges::of_recipe(&two, &Bundle::new(), &device).unwrap();
+        let report = judges.score(&["a"], &tokens, std::slice::from_ref(&sound), 16_000).unwrap();
+        assert_eq!((report.parts[0].name.as_str(), report.parts[1].name.as_str()), ("acoustic_quality", "quality-2"));
+        assert_eq!(report.parts[0].raw, report.parts[1].raw);
         let gone = format!("{plain}bundle = '/nowhere/judge'\n");
         let gone = Judges::of_recipe(&[reward(&gone)], &Bundle::new(), &device).unwrap_err().to_string();
         assert!(gone.contains("/nowhere/judge"), "{gone}");

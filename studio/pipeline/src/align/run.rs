@@ -7,12 +7,15 @@ use std::{
 };
 
 use burn::tensor::Device;
-use musicrl_core::{params::Storage, policy::HierarchicalPolicy};
+use musicrl_core::{
+    params::Storage,
+    policy::{HierarchicalPolicy, HierarchicalPolicyConfig},
+};
 
 use super::{
     captions::Captions,
     family::Player,
-    judges::{Judges, judge_identity},
+    judges::{Judges, judge_bundle, judge_identity},
     stage::{Stage, StageParts},
 };
 use crate::{
@@ -77,12 +80,27 @@ pub fn align(
         identity: base.identity(),
         music: &music,
         policy: load_policy(base, &device)?,
+        reference: recipe.reference.as_ref().map(|named| reference_policy(named, base, &device)).transpose()?,
         clip_seconds: base.clip_seconds(),
         judges: base,
     };
     let save =
         |policy: &HierarchicalPolicy, recipe: &AlignRecipe, folder: &Path| save_aligned(base, policy, recipe, folder);
     align_system(recipe, system, context, &save, observer)
+}
+
+/// The policy that the recipe names as its reference; it must speak the base's tokens.
+fn reference_policy(named: &BaseConfig, base: &Bundle, device: &Device) -> Result<HierarchicalPolicy> {
+    let policy = load_policy(&judge_bundle(&named.path)?, device)?;
+    let ours = base.config::<HierarchicalPolicyConfig>(part::POLICY)?;
+    let theirs = policy.config();
+    let tokens =
+        |config: &HierarchicalPolicyConfig| (config.layout.clone(), config.condition_slots, config.condition_codebook);
+    if tokens(&ours) != tokens(theirs) {
+        let expected = "a policy of the base's tokens and conditions";
+        return Err(Error::config("reference.path", expected, format!("{}, another one", named.path.display())));
+    }
+    Ok(policy)
 }
 
 /// What a recipe aligns: a policy with what plays it.
@@ -93,6 +111,8 @@ pub struct AlignSystem<'a, M: Player> {
     pub music: &'a M,
     /// The base policy, on a plain device.
     pub policy: M::Policy,
+    /// What `reference = "base"` means; the base policy where there is none.
+    pub reference: Option<M::Policy>,
     /// Length in seconds of clips where the recipe does not say.
     pub clip_seconds: f64,
     /// Where judges come from that name no bundle of their own.
@@ -114,14 +134,14 @@ pub fn align_system<M: Player>(
     observer: &mut dyn Observer,
 ) -> Result<AlignOutcome<M::Policy>> {
     let recipe = recipe.clone().from_base(&system.identity)?;
-    let recipe = &recipe.from_judges(judge_identity)?;
+    let recipe = &recipe.from_reference(judge_identity)?.from_judges(judge_identity)?;
     refuse_other_base(&context.run, &recipe.base)?;
     let text = recipe.to_toml()?;
     let root = RunDir::create_or_open(&context.run, &text, &context.versions)?;
     let device = context.device.clone().inner();
     let captions = Captions::load(&recipe.captions, recipe.seed)?;
-    let first = system.policy;
-    let mut policy = first.clone();
+    let mut policy = system.policy;
+    let first = system.reference.unwrap_or_else(|| policy.clone());
     let mut stages = Vec::new();
     for config in &recipe.stage {
         observer.notice(&format!("stage `{}`: {} steps of {} clips", config.name, config.steps, config.batch));

@@ -436,16 +436,16 @@ impl<M: Player> Training for Stage<'_, M> {
 
     /// On held-out captions, with the same random numbers each time: see [`Measurement::metrics`] and
     /// [`watch`](super::watch). With watchers, `guarded` is the gain of the reward where the guards' limits and the watchers
-    /// hold, and absent elsewhere: what [`Choose::Guarded`](crate::recipe::Choose) chooses by.
+    /// hold, with a validation the gain of that where the limits hold, and absent elsewhere: what
+    /// [`Choose::Guarded`](crate::recipe::Choose) chooses by.
     fn evaluate(&mut self, step: u64) -> Result<Metrics> {
         let measured = self.measure(&self.evaluation_captions())?;
         self.write_samples(step, &measured)?;
         let mut metrics = measured.metrics();
-        let watched = self.progress.watch.observe(step, &measured.verdicts);
+        let watched = self.progress.watch.observe(step, &measured.verdicts, &self.config.checkpoint.validation);
         self.warnings.extend(watched.parted);
         metrics.0.extend(watched.metrics.0);
-        let holds = watched.watchers_hold && self.within_limits(&metrics);
-        if let Some(gain) = metrics.get("gain_proxy").filter(|_| holds) {
+        if let Some(gain) = watched.choice.filter(|_| self.within_limits(&metrics)) {
             metrics.push("guarded", gain);
         }
         Ok(metrics)

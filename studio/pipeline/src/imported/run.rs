@@ -8,7 +8,7 @@ use musicrl_zoo::{Checkpoint, musicgen::MusicGenPolicy};
 
 use super::base::ImportedBase;
 use crate::{
-    Result,
+    Error, Result,
     align::run::{AlignContext, AlignOutcome, AlignSystem, align_system},
     bundle::Bundle,
     generate::{GenerateSettings, Generated, generate_with},
@@ -30,11 +30,16 @@ pub fn align_imported(
     context: &AlignContext,
     observer: &mut dyn Observer,
 ) -> Result<AlignOutcome<MusicGenPolicy>> {
+    if let Some(reference) = &recipe.reference {
+        let expected = "left out where the base is an imported checkpoint";
+        return Err(Error::config("reference.path", expected, reference.path.display()));
+    }
     let no_judges = Bundle::new();
     let system = AlignSystem {
         identity: base.identity.clone(),
         music: &base.model,
         policy: base.model.policy.clone(),
+        reference: None,
         clip_seconds: CLIP_SECONDS,
         judges: &no_judges,
     };

@@ -4,18 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Device;
 use musicrl_core::{policy::HierarchicalPolicyConfig, preference::Judgement, tokens::TokenLayout};
-use musicrl_feedback::{ClipRecord, JudgementRecord, PreferenceSet, Source};
+use musicrl_feedback::{JudgementRecord, PreferenceSet, Source};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    clips::PreferenceClip,
-    encode::{EncodeConfig, clip_tokens},
-};
+use super::{clips::PreferenceClip, encode::EncodeConfig, read::read_set};
 use crate::{
     Error, Result,
     bundle::{Bundle, part},
-    music::{load_text_audio, rows},
 };
 
 /// Whose judgements count.
@@ -146,44 +142,30 @@ impl PreferenceData {
         device: &Device,
         progress: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
+        Self::of_sets(std::slice::from_ref(set), config, text, bundle, device, progress)
+    }
+
+    /// As [`PreferenceData::of_set`], of several sets: the pairs of the first, then those of the second, and so on. Clips of
+    /// different sets are different clips, whatever they are called there; captions are compared across sets.
+    ///
+    /// # Errors
+    /// As [`PreferenceData::of_set`], for every set.
+    pub fn of_sets(
+        sets: &[PreferenceSet],
+        config: &DataConfig,
+        text: bool,
+        bundle: &Bundle,
+        device: &Device,
+        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+    ) -> Result<Self> {
         config.validate()?;
-        let taken: Vec<&JudgementRecord> =
-            set.judgements().iter().filter(|judgement| config.takes(judgement)).collect();
-        let ids: BTreeSet<&str> =
-            taken.iter().flat_map(|judgement| [judgement.a.as_str(), judgement.b.as_str()]).collect();
-        if taken.is_empty() {
-            return Err(nothing_counts(set.judgements().len()));
-        }
-        let records: Vec<&ClipRecord> = set.clips().iter().filter(|clip| ids.contains(clip.id.as_str())).collect();
-        if let Some(clip) = records.iter().find(|clip| text && clip.caption.trim().is_empty()) {
-            let expected = "a caption for every clip, or settings with text = false";
-            return Err(Error::config("preferences", expected, format!("clip `{}` without one", clip.id)));
-        }
         let layout = bundle.config::<HierarchicalPolicyConfig>(part::POLICY)?.layout;
-        let tokens = clip_tokens(set.path(), &records, &config.encode, &layout, bundle, device, progress)?;
-        let conditions: Vec<Option<Vec<u32>>> = if text {
-            let model = load_text_audio(bundle, &device.clone().inner())?;
-            let captions: Vec<&str> = records.iter().map(|clip| clip.caption.as_str()).collect();
-            let mut conditions = Vec::with_capacity(captions.len());
-            for captions in captions.chunks(CAPTIONS) {
-                conditions.extend(rows(model.text_tokens(captions)?).into_iter().map(Some));
-            }
-            conditions
-        } else {
-            vec![None; records.len()]
-        };
-        let places: BTreeMap<&str, usize> =
-            records.iter().enumerate().map(|(place, clip)| (clip.id.as_str(), place)).collect();
-        let judgements: Vec<(usize, usize, Judgement)> = taken
-            .iter()
-            .filter_map(|taken| {
-                Some((*places.get(taken.a.as_str())?, *places.get(taken.b.as_str())?, taken.judgement()))
-            })
-            .collect();
-        let clips = records.iter().zip(tokens).zip(conditions);
-        let clips = clips
-            .map(|((record, tokens), condition)| (record.caption.clone(), PreferenceClip { condition, tokens }))
-            .collect();
+        let (mut clips, mut judgements) = (Vec::new(), Vec::new());
+        for set in sets {
+            let (others, first) = (read_set(set, config, text, &layout, bundle, device, progress)?, clips.len());
+            clips.extend(others.0);
+            judgements.extend(others.1.into_iter().map(|(a, b, judgement)| (a + first, b + first, judgement)));
+        }
         Self::new(&layout, clips, &judgements)
     }
 
@@ -257,15 +239,6 @@ impl PreferenceData {
     }
 }
 
-/// Captions that are embedded at once.
-const CAPTIONS: usize = 64;
-
-fn nothing_counts(judgements: usize) -> Error {
-    let expected = "at least one judgement that counts (both clips heard, not skipped, confidence above 0) and that \
-                    `data` takes";
-    Error::config("preferences", expected, format!("none of {judgements}"))
-}
-
 /// Connected parts of captions that are compared with each other: for each clip its part, and each part's first caption.
 /// Clips that no pair has get a number beyond all parts.
 fn clusters(captions: &[&str], pairs: &[&(usize, usize, Judgement)]) -> (Vec<usize>, Vec<String>) {
@@ -310,7 +283,7 @@ fn clusters(captions: &[&str], pairs: &[&(usize, usize, Judgement)]) -> (Vec<usi
 #[cfg(test)]
 mod tests {
     use musicrl_core::{preference::Outcome, tokens::Tokens};
-    use musicrl_feedback::PreferenceSet;
+    use musicrl_feedback::{ClipRecord, PreferenceSet};
 
     use super::*;
     use crate::train::preference::fixture;
@@ -411,6 +384,13 @@ mod tests {
         };
         let data = check("other", false, Outcome::Tie).unwrap();
         assert_eq!((data.clips().len(), data.pairs().len(), data.frames_max()), (2, 1, 2));
+        // Two sets whose clips have the same names: other clips of the same caption, and so one cluster.
+        let sets = [&set, &set].map(|set| PreferenceSet::open(set.path()).unwrap());
+        let (config, progress) = (DataConfig::default(), &mut |_: usize, _: usize| Ok(()));
+        let both = PreferenceData::of_sets(&sets, &config, false, &bundle, &Device::flex(), progress).unwrap();
+        assert_eq!((both.clips().len(), both.clusters().len()), (4, 1));
+        assert_eq!(both.pairs().iter().map(|pair| (pair.a, pair.b)).collect::<Vec<_>>(), [(0, 1), (2, 3)]);
+        assert_ne!(both.identity(), data.identity());
         for (b, text, outcome, parts) in [
             ("other", false, Outcome::Skipped, ["none of 1", "counts"]),
             ("mute", false, Outcome::Tie, ["`mute`", "neither"]),

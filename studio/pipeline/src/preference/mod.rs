@@ -1,7 +1,7 @@
 //! The user preference model at work: what a bundle's part `preference` is, and what it is asked.
 //!
 //! - [`clips`]: clips as the model sees them: condition and tokens, padded into batches.
-//! - [`data`]: a preference set as clips and pairs, divided by caption.
+//! - [`data`]: one or several preference sets as clips and pairs, divided by caption.
 //! - [`encode`]: the tokens of a set's clips; sound files go through the bundle's codec first.
 //! - [`ensemble`]: one or several models whose mean is the score and whose spread is reported.
 //! - [`centre`]: the reference scores zero.
@@ -16,6 +16,7 @@ pub mod data;
 pub mod division;
 pub mod encode;
 pub mod ensemble;
+mod read;
 pub mod reward;
 
 pub use clips::PreferenceClip;

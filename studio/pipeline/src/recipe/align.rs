@@ -22,6 +22,15 @@ pub struct BaseConfig {
     pub sha256: Option<String>,
 }
 
+impl BaseConfig {
+    /// Makes the path relative to the recipe's folder.
+    pub(crate) fn seen_from(&mut self, folder: &Path) {
+        if self.path != Path::new(EMBEDDED) {
+            self.path = folder.join(&self.path);
+        }
+    }
+}
+
 /// A recipe: the base, the captions, and stages that follow one another.
 ///
 /// ```toml
@@ -48,6 +57,10 @@ pub struct AlignRecipe {
     pub seed: u64,
     /// What it starts from.
     pub base: BaseConfig,
+    /// The bundle whose policy a stage's `reference = "base"` means, where that is not the base: a run that goes on from an
+    /// aligned policy is held to the one before all alignment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<BaseConfig>,
     /// The captions.
     #[serde(default)]
     pub captions: CaptionsConfig,
@@ -68,9 +81,7 @@ impl AlignRecipe {
     pub fn parse(text: &str, path: &Path, known_rewards: &[&str]) -> Result<Self> {
         let mut recipe: Self = parse(text, path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        if recipe.base.path != Path::new(EMBEDDED) {
-            recipe.base.path = folder.join(&recipe.base.path);
-        }
+        std::iter::once(&mut recipe.base).chain(&mut recipe.reference).for_each(|bundle| bundle.seen_from(folder));
         recipe.captions.path = recipe.captions.path.map(|path| folder.join(path));
         recipe.stage.iter_mut().flat_map(|stage| &mut stage.rewards).for_each(|reward| reward.seen_from(folder));
         recipe.resolve(known_rewards)
@@ -90,9 +101,13 @@ impl AlignRecipe {
     /// # Errors
     /// [`Error::Config`] naming the key.
     pub fn resolve(mut self, known_rewards: &[&str]) -> Result<Self> {
-        if self.base.path != Path::new(EMBEDDED) && !self.base.path.is_dir() {
-            let got = format!("{}, which is no folder", self.base.path.display());
-            return Err(Error::config("base.path", format!("\"{EMBEDDED}\" or a bundle's folder"), got));
+        for (field, bundle) in [("base.path", Some(&self.base)), ("reference.path", self.reference.as_ref())] {
+            if let Some(path) = bundle.map(|bundle| &bundle.path).filter(|path| **path != Path::new(EMBEDDED))
+                && !path.is_dir()
+            {
+                let got = format!("{}, which is no folder", path.display());
+                return Err(Error::config(field, format!("\"{EMBEDDED}\" or a bundle's folder"), got));
+            }
         }
         // TOML's integers are signed.
         if i64::try_from(self.seed).is_err() {
@@ -127,6 +142,21 @@ impl AlignRecipe {
             return Err(Error::config("base.sha256", expected, wanted));
         }
         self.base.sha256 = Some(identity.to_string());
+        Ok(self)
+    }
+
+    /// The recipe with the identity of the bundle that it names as its reference written down; `identity` reads it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it already asks for another one; those of `identity`.
+    pub fn from_reference(mut self, identity: impl Fn(&Path) -> Result<String>) -> Result<Self> {
+        let Some(reference) = &mut self.reference else { return Ok(self) };
+        let identity = identity(&reference.path)?;
+        if let Some(wanted) = reference.sha256.as_deref().filter(|wanted| *wanted != identity) {
+            let expected = format!("{identity}, the identity of {}", reference.path.display());
+            return Err(Error::config("reference.sha256", expected, wanted));
+        }
+        reference.sha256 = Some(identity);
         Ok(self)
     }
 
@@ -216,6 +246,18 @@ beta1 = 0.5
     }
 
     #[test]
+    fn a_recipe_keeps_to_the_reference_that_it_names() {
+        let text = RECIPE.replace("[[stage]]", "[reference]\npath = \"embedded\"\n[[stage]]");
+        let recipe = read(&text).unwrap().from_reference(|_| Ok("0a".into())).unwrap();
+        let again = read(&recipe.to_toml().unwrap()).unwrap();
+        assert_eq!(again.clone().from_reference(|_| Ok("0a".into())).unwrap(), recipe);
+        let error = again.from_reference(|_| Ok("0b".into())).unwrap_err().to_string();
+        assert!(error.contains("reference.sha256") && error.contains("0b"), "{error}");
+        let gone = read(&text.replace("[reference]\npath = \"embedded\"", "[reference]\npath = \"gone\"")).unwrap_err();
+        assert!(gone.to_string().contains("`reference.path` must be"), "{gone}");
+    }
+
+    #[test]
     fn a_recipe_keeps_to_the_judges_that_it_names() {
         let text = RECIPE.replace("weight = 1.0", "weight = 1.0, bundle = \"embedded\"");
         let identity = |hash: &'static str| move |path: &Path| Ok(format!("{}-{hash}", path.display()));
@@ -270,6 +312,15 @@ beta1 = 0.5
         check("beta1 = 0.5", "[stage.checkpoint]\nevery = 0", "checkpoint.every");
         check("beta1 = 0.5", "[stage.checkpoint]\nevery = 7\nchoose = \"best\"", "a divisor of evaluation.every (50)");
         check("beta1 = 0.5", "[stage.checkpoint]\nchoose = \"guarded\"", "a reward of weight 0 to watch");
+        let validation = |choose: &str, name: &str| {
+            format!("[stage.checkpoint]\nchoose = \"{choose}\"\nevery = 50\nvalidation = [\"{name}\"]")
+        };
+        check("beta1 = 0.5", &validation("best", "quality"), "validation` must be left out");
+        let watched = RECIPE.replace("}]", "}, { name = \"quality\", weight = 0.0 }]");
+        let with = |name: &str| read(&watched.replace("beta1 = 0.5", &validation("guarded", name)));
+        assert_eq!(with("quality").unwrap().stage[0].checkpoint.validation, ["quality"]);
+        let error = with("text_adherence").unwrap_err().to_string();
+        assert!(error.contains("checkpoint.validation` must be rewards of weight 0") && error.contains("(quality)"));
         check("beta1 = 0.5", "[stage.guards]\nkl_budget = 0.0", "guards.kl_budget");
         check("name = \"first\"", "name = \"../x\"", "stage[0].name");
         check("[base]", "seed = -1\n[base]", "r.toml:2: ");

@@ -35,7 +35,8 @@ pub enum Choose {
     /// The one whose evaluation was best by `metric`.
     Best,
     /// The one whose reward was highest, among evaluations within the guards' limits at which the rewards of weight 0, which
-    /// are watched and not learned from, were not below their best beyond noise: see [`watch`](crate::align::watch).
+    /// are watched and not learned from, were not below their best beyond noise: see [`watch`](crate::align::watch). With
+    /// [`validation`](CheckpointConfig::validation) those rewards choose.
     Guarded,
 }
 
@@ -53,11 +54,23 @@ pub struct CheckpointConfig {
     pub metric: String,
     /// Which way it improves.
     pub direction: Direction,
+    /// For a guarded choice: the rewards of weight 0 by whose mean gain it is made, in the place of the gain of the reward
+    /// that is learned from. A second user preference model that was trained on other pairs is the *validation reward
+    /// model*: it need not be wrong about the clips that the first one is wrong about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub validation: Vec<String>,
 }
 
 impl Default for CheckpointConfig {
     fn default() -> Self {
-        Self { every: 25, keep_last: 2, choose: Choose::Last, metric: "reward".into(), direction: Direction::Higher }
+        Self {
+            every: 25,
+            keep_last: 2,
+            choose: Choose::Last,
+            metric: "reward".into(),
+            direction: Direction::Higher,
+            validation: Vec::new(),
+        }
     }
 }
 
@@ -84,6 +97,10 @@ impl CheckpointConfig {
         }
         if self.keep_last == 0 {
             return Err(Error::config(field("keep_last"), "at least 1", 0));
+        }
+        if self.choose != Choose::Guarded && !self.validation.is_empty() {
+            let got = format!("{:?}", self.validation);
+            return Err(Error::config(field("validation"), "left out, or choose = \"guarded\"", got));
         }
         if self.choose != Choose::Last {
             if evaluation.every == 0 {

@@ -17,6 +17,10 @@ pub struct RewardConfig {
     pub name: String,
     /// Its weight in the sum. With 0 the judge is watched and not learned from.
     pub weight: f64,
+    /// The built-in reward that judges, where `name` is one of the user's own choice: two models of one kind, each with its
+    /// `bundle`, can stand beside each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<String>,
     /// The raw scores that become 0 and 1; the sum has raw scores where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[f64; 2]>,
@@ -51,6 +55,7 @@ impl RewardConfig {
         Self {
             name: name.into(),
             weight,
+            judge: None,
             range: None,
             windows: Windows::default(),
             bundle: None,
@@ -69,6 +74,8 @@ impl RewardConfig {
         let field = |name: &str| format!("{prefix}.{name}");
         if self.is_external() {
             self.validate_external(prefix, known)?;
+        } else if let Some(judge) = &self.judge {
+            self.validate_renamed(judge, prefix, known)?;
         } else if !known.contains(&self.name.as_str()) {
             let expected = match nearest(&self.name, known.iter().copied()) {
                 Some(name) => format!("a known reward (did you mean `{name}`?)"),
@@ -108,6 +115,12 @@ impl RewardConfig {
         self.process.is_some() || self.http.is_some() || self.onnx.is_some()
     }
 
+    /// The built-in reward that judges; of a judge of the user's own, its name.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.judge.as_deref().unwrap_or(&self.name)
+    }
+
     /// Whether the judge is the user's own and asks for tokens.
     #[must_use]
     pub fn asks_for_tokens(&self) -> bool {
@@ -115,7 +128,8 @@ impl RewardConfig {
             || self.http.as_ref().is_some_and(|http| http.tokens)
     }
 
-    fn validate_external(&self, prefix: &str, known: &[&str]) -> Result<()> {
+    /// Whether `name` can be a reward's own.
+    fn validate_own_name(&self, prefix: &str, known: &[&str]) -> Result<()> {
         let field = |name: &str| format!("{prefix}.{name}");
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
         if self.name.is_empty() || self.name.len() > NAME_MAX || !self.name.chars().all(plain) {
@@ -124,6 +138,38 @@ impl RewardConfig {
         }
         if known.contains(&self.name.as_str()) {
             return Err(Error::config(field("name"), "none of the built-in rewards' names", &self.name));
+        }
+        // What bears the name of a simulation's truth is taken for it everywhere.
+        if self.name.starts_with(TRUE_UTILITY) {
+            let expected = format!("a name that does not begin with `{TRUE_UTILITY}`");
+            return Err(Error::config(field("name"), expected, &self.name));
+        }
+        Ok(())
+    }
+
+    fn validate_renamed(&self, judge: &str, prefix: &str, known: &[&str]) -> Result<()> {
+        self.validate_own_name(prefix, known)?;
+        let field = format!("{prefix}.judge");
+        // Under another name it would no longer be known for what it is, and might be learned from.
+        if judge.starts_with(TRUE_UTILITY) {
+            return Err(Error::config(field, "another reward than a true utility, which keeps its name", judge));
+        }
+        if known.contains(&judge) {
+            return Ok(());
+        }
+        let expected = match nearest(judge, known.iter().copied()) {
+            Some(name) => format!("a known reward (did you mean `{name}`?)"),
+            None => format!("one of {}", known.join(", ")),
+        };
+        Err(Error::config(field, expected, judge))
+    }
+
+    fn validate_external(&self, prefix: &str, known: &[&str]) -> Result<()> {
+        self.validate_own_name(prefix, known)?;
+        let field = |name: &str| format!("{prefix}.{name}");
+        if let Some(judge) = &self.judge {
+            let expected = "left out of a reward with `process`, `http` or `onnx`, which is a judge itself";
+            return Err(Error::config(field("judge"), expected, judge));
         }
         if let Some(path) = &self.bundle {
             let expected = "left out of a reward with `process`, `http` or `onnx`, which has no use for it";
@@ -195,6 +241,19 @@ mod tests {
         check("name = \"mine\"\nweight = 1.0\n", "have `process`, `http` or `onnx`");
         check(&(own("mine") + "bundle = \"embedded\"\n"), "`rewards[0].bundle` must be left out");
         check(&(own("mine") + "http = { url = \"http://localhost:1\" }\n"), "exactly one of");
+    }
+
+    #[test]
+    fn two_models_of_one_kind_have_two_names() {
+        let with = |name: &str, judge: &str| format!("name = \"{name}\"\nweight = 0.0\njudge = \"{judge}\"\n");
+        let config = read(&with("quality-2", "quality")).unwrap();
+        assert_eq!((config.kind(), config.is_external()), ("quality", false));
+        assert_eq!(RewardConfig::named("quality", 1.0).kind(), "quality");
+        check(&with("quality", "quality"), "`rewards[0].name` must be none of the built-in");
+        check(&with("quality-2", "qualty"), "`rewards[0].judge` must be a known reward (did you mean `quality`?)");
+        check(&with("truth", "true_utility_town"), "`rewards[0].judge` must be another reward than a true utility");
+        check(&with("true_utility_mine", "quality"), "`rewards[0].name` must be a name that does not begin with");
+        check(&(with("mine", "quality") + "process = { command = [\"x\"] }\n"), "`rewards[0].judge` must be left out");
     }
 
     #[test]

@@ -39,6 +39,16 @@ pub fn resolve<T: Serialize + DeserializeOwned>(
     from_table(&table).map_err(|reason| Error::Parse { path: "settings".into(), line: 0, reason })
 }
 
+/// `settings` with the keys of `table`, which came from `path`, in the place of their own.
+///
+/// # Errors
+/// [`Error::Parse`] for a key that nothing reads or a value of another type.
+pub fn over<T: Serialize + DeserializeOwned>(settings: &T, table: Table, path: &Path) -> Result<T> {
+    let mut whole = to_table(settings)?;
+    merge(&mut whole, table);
+    from_table(&whole).map_err(|reason| Error::Parse { path: path.into(), line: 0, reason })
+}
+
 /// Settings as TOML, nothing left to a default.
 ///
 /// # Errors

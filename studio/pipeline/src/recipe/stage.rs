@@ -250,6 +250,12 @@ impl StageConfig {
             let expected = "another choice, or a reward of weight 0 to watch";
             return Err(Error::config(field("checkpoint.choose"), expected, "guarded"));
         }
+        let watched = || self.rewards.iter().filter(|reward| watches(reward)).map(|reward| reward.name.as_str());
+        if let Some(name) = self.checkpoint.validation.iter().find(|name| !watched().any(|other| other == *name)) {
+            let watched: Vec<&str> = watched().collect();
+            let expected = format!("rewards of weight 0 that are no true utility ({})", watched.join(", "));
+            return Err(Error::config(field("checkpoint.validation"), expected, name));
+        }
         Ok(self)
     }
 }

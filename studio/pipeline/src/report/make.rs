@@ -10,8 +10,8 @@ use musicrl_codec::write::write_atomic;
 use super::{
     ReportInput, ReportSettings,
     page::{
-        Page, encode, evaluation_section, header_section, models_section, players_section, ratings_section,
-        recipes_section, rewards_section, systems_section, utility_section,
+        Page, encode, evaluation_section, findings_section, header_section, models_section, players_section,
+        ratings_section, recipes_section, rewards_section, systems_section, utility_section,
     },
     read::{gather, prompts},
 };
@@ -50,6 +50,7 @@ pub fn report(input: &ReportInput, settings: &ReportSettings) -> Result<Report> 
 
     let mut body = Page::default();
     body.notes(&notes);
+    findings_section(&mut body, &gathered);
     systems_section(&mut body, &gathered);
     rewards_section(&mut body, &gathered);
     utility_section(&mut body, &gathered);

@@ -1,6 +1,7 @@
 //! The page: HTML that always closes and always escapes, and the sections that are written in it.
 
 mod evaluation;
+mod findings;
 mod frame;
 mod header;
 mod html;
@@ -12,6 +13,7 @@ mod rewards;
 mod style;
 
 pub(super) use evaluation::evaluation_section;
+pub(super) use findings::findings_section;
 pub(super) use frame::Page;
 pub(super) use header::header_section;
 pub(super) use models::models_section;

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Error, Result,
+    experiment::{EXPERIMENT_FILE, Experiment},
     report::ReportInput,
     run::Versions,
     study::file::{PERSONAL_FILE, STUDY_FILE},
@@ -39,6 +40,8 @@ pub(in crate::report) struct Gathered {
     pub accuracy: Vec<AccuracyCurve>,
     /// Accuracy of reward models for single listeners by pairs.
     pub personal: Vec<AccuracyCurve>,
+    /// What experiments found, each with the name of its folder.
+    pub findings: Vec<(String, Experiment)>,
     /// Trainings beside the systems.
     pub sides: Vec<SideRun>,
     /// Recipes of experiments: name and text.
@@ -103,6 +106,16 @@ impl Gathered {
         Ok(())
     }
 
+    /// What `musicrl experiment` found, if it made the folder. One of another version is noted and left out.
+    fn finding(&mut self, dir: &Path) {
+        let path = dir.join(EXPERIMENT_FILE);
+        let Ok(bytes) = fs::read(&path) else { return };
+        match serde_json::from_slice(&bytes) {
+            Ok(experiment) => self.findings.push((own_name(dir), experiment)),
+            Err(error) => self.notes.push(format!("{}: not shown, of another version ({error})", path.display())),
+        }
+    }
+
     fn experiment(&mut self, dir: &Path) -> Result<()> {
         let mut folders = subfolders(&dir.join("systems"));
         let mut order = Vec::new();
@@ -136,6 +149,7 @@ impl Gathered {
             let read = Evaluation::read(&evaluation, &mut self.notes)?;
             self.evaluations.push((evaluation, read));
         }
+        self.finding(dir);
         for name in ["preference", "quality"] {
             let sides = SideRun::read_all(&dir.join(name), &mut self.notes)?;
             if name == "preference" {
@@ -242,6 +256,16 @@ mod tests {
         fs::write(temp.path().join("metrics.jsonl"), "").unwrap();
         refuse(temp.path(), "a single training run");
         assert!(gather(&ReportInput::default()).is_err());
+    }
+
+    #[test]
+    fn findings_of_another_version_are_noted() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("systems")).unwrap();
+        fs::write(temp.path().join(EXPERIMENT_FILE), "{\"format_version\": 99}").unwrap();
+        let gathered = gather(&ReportInput { runs: vec![temp.path().into()], evaluation: None }).unwrap();
+        assert!(gathered.findings.is_empty());
+        assert!(gathered.notes.iter().any(|note| note.contains("another version")), "{:?}", gathered.notes);
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl PreferenceTrainingConfig {
         Self {
             init: Init::Policy,
             learn: Learn::All,
-            head: Head::Drawn,
+            head: Head::Fitted,
             deviation: 0.5,
             text: true,
             crop: 1.0,
@@ -164,7 +164,7 @@ impl PreferenceTrainingConfig {
             members: 1,
             centring_clips: 64,
             trunk_rate: 0.1,
-            optimiser: AdamWConfig { learning_rate: 3e-3, weight_decay: 0.05, ..AdamWConfig::default() },
+            optimiser: AdamWConfig { learning_rate: 3e-4, weight_decay: 0.05, ..AdamWConfig::default() },
             bootstrap: BootstrapConfig::default(),
             data: DataConfig::default(),
         }

@@ -29,7 +29,7 @@ use crate::{
 /// Pooled vectors of clips under a trunk as it begins.
 #[derive(Debug)]
 pub struct Features {
-    /// One row a clip, `[clips][local width]`; empty for clips that nobody asked for.
+    /// One row a clip, `[clips][2 * slots * local width]`; empty for clips that nobody asked for.
     rows: Vec<Vec<f32>>,
     /// Mean squared distance of a row from the mean row.
     pub(super) variance: f64,
@@ -52,7 +52,7 @@ impl Features {
         Ok(Self { rows, variance })
     }
 
-    /// `[clips, local width]` of some clips.
+    /// `[clips, 2 * slots * local width]` of some clips.
     pub(super) fn select(&self, clips: &[usize], device: &Device) -> Tensor<2> {
         let width = clips.first().map_or(0, |clip| self.rows[*clip].len());
         let values: Vec<f32> = clips.iter().flat_map(|clip| self.rows[*clip].iter().copied()).collect();
