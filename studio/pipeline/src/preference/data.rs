@@ -8,7 +8,11 @@ use musicrl_feedback::{JudgementRecord, PreferenceSet, Source};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{clips::PreferenceClip, encode::EncodeConfig, read::read_set};
+use super::{
+    clips::PreferenceClip,
+    encode::EncodeConfig,
+    read::{nothing_counts, read_set},
+};
 use crate::{
     Error, Result,
     bundle::{Bundle, part},
