@@ -321,7 +321,8 @@ fn a_study_measures_all_variants_on_the_same_pairs_and_goes_on_where_it_stopped(
         assert_eq!(figures["difference"].is_object(), curve["variant"] != "policy", "{curve}");
         assert_eq!(curve["points"].as_array().unwrap().len(), 2);
     }
-    assert_eq!(json(&with(&["--json"]))["study"], all["study"]);
+    let again = json(&with(&["--json"]));
+    assert_eq!((&again["study"]["curves"], again["trained"].as_u64()), (&all["study"]["curves"], Some(0)));
     assert!(fs::read_to_string(place.path("study/study.svg")).unwrap().contains("from scratch"));
     let report = place.good(&["report", "study"]);
     let page = fs::read_to_string(place.path("study/report.html")).unwrap();
