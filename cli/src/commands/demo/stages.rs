@@ -30,19 +30,29 @@ const SYSTEMS: [(&str, &str); 4] = [
     ("joint", include_str!("../../../../recipes/stages/joint.toml")),
 ];
 
+/// The preference models of the demo are heads on the policy's vectors as they are: one pass over the clips, then seconds.
+const HEAD: [&str; 2] = ["--set", "learn=head"];
+
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
 struct Size {
     /// The steps of a recipe are divided by this.
     divisor: i64,
     pairs: usize,
+    /// Other pairs, for the model that checkpoints are chosen by.
+    validation_pairs: usize,
     prompts: usize,
     train_clips: usize,
     quality_steps: usize,
 }
 
-const FULL: Size = Size { divisor: 1, pairs: 600, prompts: 101, train_clips: 240, quality_steps: 300 };
-const QUICK: Size = Size { divisor: 4, pairs: 200, prompts: 34, train_clips: 96, quality_steps: 120 };
+const FULL: Size =
+    Size { divisor: 1, pairs: 2000, validation_pairs: 1000, prompts: 101, train_clips: 480, quality_steps: 800 };
+const QUICK: Size =
+    Size { divisor: 4, pairs: 500, validation_pairs: 250, prompts: 34, train_clips: 96, quality_steps: 120 };
+
+/// The validation pairs are those of the seed so much further on: other clips, other choices.
+const VALIDATION_SEED: u64 = 1000;
 
 /// Runs the chain in `out`.
 pub fn run(context: &Context, out: &Path, quick: bool) -> Result<Report, Failure> {
@@ -54,7 +64,7 @@ pub fn run(context: &Context, out: &Path, quick: bool) -> Result<Report, Failure
     }
     chain.say("listeners and ratings here are SIMULATED; no figure of this run is about people");
     for name in names() {
-        chain.run(step(&name, out, size)?)?;
+        chain.run(step(&name, out, size, context.seed())?)?;
     }
     let page = out.join("report.html");
     let (mut report, all) = chain.finish();
@@ -68,13 +78,13 @@ pub fn run(context: &Context, out: &Path, quick: bool) -> Result<Report, Failure
 
 /// The steps by name, in order.
 fn names() -> Vec<String> {
-    let before = ["corpus", "quality", "preferences", "preference"];
+    let before = ["corpus", "quality", "preferences", "preference", "validation-preferences", "validation"];
     let systems = SYSTEMS.map(|(name, _)| name);
     before.iter().chain(&systems).chain(&["evaluation", "report"]).map(ToString::to_string).collect()
 }
 
 /// A step as a command; a system's recipe is written when its turn comes.
-fn step(name: &str, out: &Path, size: Size) -> Result<Step, Failure> {
+fn step(name: &str, out: &Path, size: Size, seed: u64) -> Result<Step, Failure> {
     let at = |path: &str| out.join(path).display().to_string();
     let has =
         |part: &str| -> Result<bool, Error> { Ok(Bundle::open(&out.join("base"))?.parts().any(|there| there == part)) };
@@ -98,7 +108,22 @@ fn step(name: &str, out: &Path, size: Size) -> Result<Step, Failure> {
         "preference" => {
             let (base, set, run) = (at("base"), at("preferences"), at("preference"));
             let flags = ["train", "preference", "--bundle", &base, "--preferences", &set, "--out", &run];
-            (has(part::PREFERENCE)?, flags.map(String::from).to_vec())
+            (has(part::PREFERENCE)?, [&flags[..], &HEAD].concat().iter().map(ToString::to_string).collect())
+        }
+        "validation-preferences" => {
+            let (base, set, pairs) = (at("base"), at("validation-preferences"), size.validation_pairs.to_string());
+            let seed = (seed + VALIDATION_SEED).to_string();
+            let flags = ["preferences", "collect", "--bundle", &base, "--population", "village", "--pairs", &pairs];
+            let flags = [&flags[..], &["--seed", &seed, "--out", &set]].concat();
+            (exists("validation/bundle.json"), flags.iter().map(ToString::to_string).collect())
+        }
+        "validation" => {
+            let (base, set, to) = (at("base"), at("validation-preferences"), at("validation"));
+            let run = at("validation-preference");
+            let flags =
+                ["train", "preference", "--bundle", &base, "--preferences", &set, "--save-to", &to, "--out", &run];
+            let done = exists("validation/bundle.json");
+            (done, [&flags[..], &HEAD].concat().iter().map(ToString::to_string).collect())
         }
         "evaluation" => {
             let systems = SYSTEMS.map(|(name, _)| format!("{name}={}", at(&format!("systems/{name}"))));
@@ -194,7 +219,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         embedded::base().unwrap().save(&folder.path().join("base")).unwrap();
         for name in names() {
-            let step = step(&name, folder.path(), FULL).unwrap();
+            let step = step(&name, folder.path(), FULL, 1).unwrap();
             let line = std::iter::once("musicrl".to_string()).chain(step.arguments);
             assert!(Flags::try_parse_from(line).is_ok() && !step.done, "{name}");
         }
