@@ -1,19 +1,24 @@
 //! Training of the user preference model: Bradley-Terry with ties on pairs of clips, from the policy's checkpoint.
 //!
 //! - `settings`: what a training may be: initialisation, text, crops, confidence, ties, ensemble, one listener.
+//! - `divided`: pairs to learn from and held-out ones. `selection`: the best weights so far.
 //! - `member`: one model of the ensemble with its optimiser, average and best weights.
 //! - `training`: all of it as a [`Training`](crate::training::Training).
 //!
 //! The model is `musicrl_core::policy::PreferenceModel`, its data [`crate::preference::PreferenceData`].
 
+mod divided;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod member;
+mod selection;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod training;
 
+pub(crate) use divided::Divided;
+pub(crate) use selection::Selection;
 pub use settings::{ConfidenceUse, Init, Learn, PreferenceTrainingConfig, Select, Ties};
 pub use training::PreferenceTraining;
 
