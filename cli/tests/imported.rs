@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
+use musicrl_core::random::{Key, Purpose, Stream};
 use musicrl_zoo::{Checkpoint, NamedTensors};
 
 const RECIPE: &str = r#"
@@ -351,4 +352,107 @@ fn what_listeners_like_is_learned_on_its_vectors_and_aligned_with() {
     fs::write(place.path("checkpoint/config.json"), config + "\n").unwrap();
     let error = place.bad(&["align", "liked.toml", "--out", "again"]);
     assert!(error.contains("the policy that it learned on"), "{error}");
+}
+
+/// A preference set of clips as tokens: the second and the third number of a clip say which of two tokens codebook 0 and
+/// codebook 1 repeat, the others are random. The (simulated) listener likes clips in which both are the first or both the
+/// second, which no weighted sum of the two tells.
+fn set_of_tokens(folder: &Path) {
+    fs::create_dir(folder).unwrap();
+    fs::write(folder.join("set.json"), "{\"format_version\":1}\n").unwrap();
+    let mut stream = Key::new(8, Purpose::Test).stream();
+    let (mut clips, mut judgements) = (String::new(), String::new());
+    let words = ["calm", "fast", "piano", "flute", "piece"];
+    for pair in 0..PAIRS {
+        let caption = [pair % 5, pair / 5 % 5, pair / 25].map(|word| words[word]).join(" ");
+        // One clip that is liked and one that is not, in either order.
+        let (first, liked) = (stream.below(2), stream.below(2));
+        for side in 0..2 {
+            let alike = side == liked;
+            let kinds = [first, if alike { first } else { 1 - first }];
+            let frame = |stream: &mut Stream| {
+                [3 + 20 * kinds[0] as u32, 7 + 30 * kinds[1] as u32, stream.below(64) as u32, stream.below(64) as u32]
+            };
+            let tokens: Vec<u32> = (0..12).flat_map(|_| frame(&mut stream)).collect();
+            let id = format!("{pair}-{side}");
+            clips += &format!(
+                "{{\"id\":\"{id}\",\"caption\":\"{caption}\",\"system\":\"t\",\"tokens\":{tokens:?},\"slots\":4}}\n"
+            );
+        }
+        let outcome = ["better-a", "better-b"][liked];
+        judgements += &format!(
+            "{{\"a\":\"{pair}-0\",\"b\":\"{pair}-1\",\"outcome\":\"{outcome}\",\"listener\":\"l\",\
+             \"source\":{{\"kind\":\"simulated\",\"population\":\"both-alike\"}}}}\n"
+        );
+    }
+    fs::write(folder.join("clips.jsonl"), clips).unwrap();
+    fs::write(folder.join("judgements.jsonl"), judgements).unwrap();
+}
+
+/// One caption each.
+const PAIRS: usize = 100;
+
+#[test]
+fn adapters_hear_what_the_head_alone_cannot() {
+    let place = Workplace::new();
+    set_of_tokens(&place.path("set"));
+    let train = |out: &str, more: &[&str]| -> Vec<String> {
+        let save = format!("{out}-liked");
+        let args = ["--json", "train", "preference", "--preferences", "set", "--bundle", "checkpoint", "--out", out];
+        let set =
+            ["lora.rank=4", "held_out_share=0.3", "batch_pairs=16", "optimiser.learning_rate=0.01", "trunk_rate=1"];
+        let set = set.iter().flat_map(|set| ["--set", set]);
+        let args = args
+            .into_iter()
+            .chain(set)
+            .chain(["--save-to", &save, "--steps", "48", "--evaluate-every", "8"])
+            .chain(more.iter().copied());
+        args.map(String::from).collect()
+    };
+    let good = |args: Vec<String>| place.good(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    // Failures of --json are told on standard output.
+    let bad = |args: Vec<String>| place.bad(&args[1..].iter().map(String::as_str).collect::<Vec<_>>());
+    let report: serde_json::Value = serde_json::from_str(&good(train("whole", &["--checkpoint-every", "16"]))).unwrap();
+    let loss = |name: &str| report[name]["log_loss"]["estimate"].as_f64().unwrap();
+    assert!(loss("head_alone") > 0.6, "the head hears it: {}", loss("head_alone"));
+    assert!(loss("held_out") < 0.5, "{} and {}", loss("held_out"), loss("head_alone"));
+
+    // Taken up again from half of its steps, on one thread: the same bytes.
+    good(train("again", &["--checkpoint-every", "16", "--threads", "1"]));
+    fs::remove_dir_all(place.path("again-liked")).unwrap();
+    let newest = |run: &str| {
+        let checkpoints = fs::read_dir(place.path(run).join("checkpoints")).unwrap();
+        checkpoints.map(|entry| entry.unwrap().path()).max().unwrap()
+    };
+    fs::remove_dir_all(newest("again")).unwrap();
+    good(train("again", &["--checkpoint-every", "16", "--threads", "1"]));
+    for name in ["adapters.safetensors", "preference.json"] {
+        let read = |run: &str| fs::read(place.path(&format!("{run}-liked")).join(name)).unwrap();
+        assert_eq!(read("whole"), read("again"), "{name}");
+    }
+
+    // It judges in a recipe; adapters that were changed, and another policy, are refused.
+    let recipe = RECIPE.replace("LEARN", "lora = { rank = 2 }\nbaseline = \"leave_one_out\"");
+    let from = recipe.find("rewards = ").unwrap();
+    let to = from + recipe[from..].find('\n').unwrap();
+    let reward = "rewards = [{ name = \"user_preference\", weight = 1.0, bundle = \"whole-liked\" }]";
+    fs::write(place.path("liked.toml"), format!("{}{reward}{}", &recipe[..from], &recipe[to..])).unwrap();
+    let text = place.good(&["align", "liked.toml", "--out", "aligned"]);
+    assert!(text.contains("reward_user_preference"), "{text}");
+    let adapters = place.path("whole-liked/adapters.safetensors");
+    let bytes = fs::read(&adapters).unwrap();
+    let mut changed = bytes.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    fs::write(&adapters, changed).unwrap();
+    let error = place.bad(&["align", "liked.toml", "--out", "other"]);
+    assert!(error.contains("adapters.safetensors") && error.contains("SHA-256"), "{error}");
+    fs::write(&adapters, bytes).unwrap();
+    let config = fs::read_to_string(place.path("checkpoint/config.json")).unwrap();
+    fs::write(place.path("checkpoint/config.json"), config + "\n").unwrap();
+    let error = place.bad(&["align", "liked.toml", "--out", "last"]);
+    assert!(error.contains("the policy that it learned on"), "{error}");
+    let error = bad(train("whole", &["--checkpoint-every", "16"]));
+    assert!(error.contains("recipe.toml") && error.contains("policy"), "{error}");
+    let error = bad(train("third", &["--set", "members=2"]));
+    assert!(error.contains("members"), "{error}");
 }

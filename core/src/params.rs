@@ -10,7 +10,7 @@ use alloc::{
 };
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
-    tensor::{DType, Gradients, Tensor, TensorData},
+    tensor::{DType, Tensor, TensorData},
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
@@ -18,6 +18,10 @@ use crate::{
     Error, Result,
     random::{Key, Stream},
 };
+
+mod gradients;
+
+pub use gradients::gradients;
 
 /// One parameter's place in the flat vector.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,37 +99,6 @@ impl ParamTable {
         let mut visitor = Collect { path: Vec::new(), table: Self { entries: Vec::new(), values: Vec::new(), scope } };
         module.visit(&mut visitor);
         visitor.table
-    }
-
-    /// The gradients of the table's parameters in `module`, in the table's order; zero where a parameter had none.
-    #[must_use]
-    pub fn gradients<M: Module>(&self, module: &M, grads: &Gradients) -> Vec<f32> {
-        let mut visitor = CollectGradients { grads, values: Vec::with_capacity(self.values.len()), scope: self.scope };
-        module.visit(&mut visitor);
-        visitor.values
-    }
-
-    /// Adds the gradients of one part of the table's module to `sum`, which is in the table's order: for backward passes
-    /// that go through a module part by part. `prefix` is the part's path in the module; parameters without a gradient
-    /// add nothing.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] when `sum` has another length than the table; [`Error::Weights`] naming the first parameter of the
-    /// part that is not in the table, or in another shape.
-    pub fn add_gradients<M: Module>(&self, part: &M, prefix: &str, grads: &Gradients, sum: &mut [f32]) -> Result<()> {
-        if sum.len() != self.values.len() {
-            return Err(Error::Shape {
-                what: "flat gradient",
-                expected: format!("[{}]", self.values.len()),
-                got: format!("[{}]", sum.len()),
-            });
-        }
-        let path: Vec<String> = prefix.split('.').filter(|part| !part.is_empty()).map(ToString::to_string).collect();
-        let inside = |entry: &Entry| entry.name.split('.').zip(&path).filter(|(a, b)| a == b).count() == path.len();
-        let first = self.entries.iter().position(inside).unwrap_or(0);
-        let mut visitor = AddGradients { path, table: self, grads, next: first, sum, error: None };
-        part.visit(&mut visitor);
-        visitor.error.map_or(Ok(()), Err)
     }
 
     /// Puts the values into `module`, whose names and shapes must be the same. A table of the parameters that learn
@@ -277,14 +250,6 @@ fn decode_floats(dtype: Dtype, data: &[u8]) -> Option<Vec<f32>> {
     }
 }
 
-/// The gradients of `module`'s parameters as one flat vector in [`ParamTable`] order; zero where a parameter had none.
-#[must_use]
-pub fn gradients<M: Module>(module: &M, grads: &Gradients) -> Vec<f32> {
-    let mut visitor = CollectGradients { grads, values: Vec::new(), scope: Scope::All };
-    module.visit(&mut visitor);
-    visitor.values
-}
-
 /// Gives every parameter a first value from the keyed generator, in place of the process-wide generator of the backend.
 ///
 /// Tensors of rank two and more: normal with variance `1 / fan_in`, where fan-in is the first extent of a matrix
@@ -412,66 +377,6 @@ fn set_values<const D: usize>(param: Param<Tensor<D>>, values: Vec<f32>) -> Para
         let new = Tensor::<D>::from_data(data, (&old.device(), old.dtype()));
         if trainable { new.require_grad() } else { new }
     })
-}
-
-struct CollectGradients<'a> {
-    grads: &'a Gradients,
-    values: Vec<f32>,
-    scope: Scope,
-}
-
-impl ModuleVisitor for CollectGradients<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.val();
-        if self.scope == Scope::Trainable && !tensor.is_require_grad() {
-            return;
-        }
-        match tensor.grad(self.grads) {
-            Some(grad) => self.values.extend(read(grad)),
-            None => self.values.extend(core::iter::repeat_n(0.0, tensor.shape().num_elements())),
-        }
-    }
-}
-
-struct AddGradients<'a> {
-    path: Vec<String>,
-    table: &'a ParamTable,
-    grads: &'a Gradients,
-    next: usize,
-    sum: &'a mut [f32],
-    error: Option<Error>,
-}
-
-impl ModuleVisitor for AddGradients<'_> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.val();
-        if self.error.is_some() || (self.table.scope == Scope::Trainable && !tensor.is_require_grad()) {
-            return;
-        }
-        let (name, shape) = (self.path.join("."), tensor.dims());
-        match self.table.entries.get(self.next) {
-            Some(entry) if entry.name == name && entry.shape == shape => {
-                self.next += 1;
-                let values = tensor.grad(self.grads).map(read).unwrap_or_default();
-                self.sum[entry.range()].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-            }
-            other => {
-                self.error = Some(Error::Weights {
-                    tensor: name,
-                    expected: other.map_or("nothing".to_string(), |entry| format!("{} {:?}", entry.name, entry.shape)),
-                    got: format!("shape {shape:?}"),
-                });
-            }
-        }
-    }
 }
 
 struct Reinitialise {

@@ -1,5 +1,7 @@
 //! `musicrl train preference`.
 
+mod imported;
+
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -14,10 +16,7 @@ use musicrl_pipeline::{
     bundle::{Bundle, part},
     estimate,
     evaluate_preference::PreferenceReport,
-    imported::{
-        ImportedBase, is_imported,
-        preference::{ImportedPreference, train_head},
-    },
+    imported::is_imported,
     preference::{
         PreferenceData, PreferenceEnsemble,
         centre::{Centring, centre},
@@ -109,8 +108,9 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let mut config = flags.common(0).settings(&preset)?;
     config.validate()?;
     if is_imported(&flags.bundle) {
-        return on_imported(context, flags, &config);
+        return imported::run(context, flags, config);
     }
+    config.check_no_adapters()?;
     let mut bundle = open_base(&flags.bundle)?;
     let policy: HierarchicalPolicyConfig = bundle.config(part::POLICY)?;
     let device = context.backend.device()?;
@@ -158,41 +158,6 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
         report = with_measurement(report, &held_out);
     }
     Ok(report.next(next(flags.target())))
-}
-
-/// Learns a head on the vectors of an imported policy.
-fn on_imported(context: &Context, flags: &Flags, config: &PreferenceTrainingConfig) -> Result<Report, Failure> {
-    let Some(folder) = &flags.save_to else {
-        return Err(Failure::usage("an imported checkpoint is not written to")
-            .hint("name a folder for the preference model: --save-to FOLDER"));
-    };
-    let [path] = &flags.preferences[..] else {
-        return Err(Failure::usage("an imported checkpoint's preference model learns from one set")
-            .hint("name one set: --preferences SET"));
-    };
-    let set = PreferenceSet::open(path).map_err(Error::from)?;
-    let base = ImportedBase::open(&flags.bundle, &context.backend.device()?)?;
-    let stop = context.interrupt()?;
-    let mut bar = Bar::new("clips");
-    set.notices().iter().for_each(|notice| bar.say(notice));
-    let mut progress = |done: usize, total: usize| {
-        bar.count(done as u64, total as u64);
-        if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
-    };
-    let (head, trained) = train_head(&base.model, &set, config, context.seed(), &mut progress)?;
-    drop(bar);
-    ImportedPreference::save(&head, &flags.bundle, &base, trained.data_identity, folder)?;
-    let mut report = Report::new()
-        .fact("learning_pairs", "pairs to learn from", trained.learning)
-        .fact("held_out_pairs", "held out", trained.held_out)
-        .fact("ridge", "ridge", trained.ridge);
-    if let Some(held_out) = &trained.report {
-        report = with_measurement(report, held_out);
-    }
-    let folder = words::shell(folder);
-    Ok(report.next(format!(
-        "name it in a recipe: rewards = [{{ name = \"user_preference\", weight = 1.0, bundle = \"{folder}\" }}]"
-    )))
 }
 
 fn open_sets(paths: &[PathBuf]) -> Result<Vec<PreferenceSet>, Failure> {

@@ -146,14 +146,18 @@ fn read_manifest(dir: &Path) -> Result<Manifest> {
 }
 
 /// What is stored of a policy (its adapters where it has some), and the policy on the device where that is known.
-fn learned(policy: MusicGenPolicy) -> (ParamTable, MusicGenPolicy) {
+pub(super) fn learned(policy: MusicGenPolicy) -> (ParamTable, MusicGenPolicy) {
     let whole = policy.adapters().is_none();
     let device = policy.decoder.device().autodiff();
     let policy = learn_where(policy.to_device(&device).train(), &|name| whole || name.contains(ADAPTER));
     (ParamTable::collect_trainable(&policy), policy)
 }
 
-fn with_weights(policy: MusicGenPolicy, bytes: &[u8]) -> Result<MusicGenPolicy> {
+/// The policy with what [`learned`] says is stored.
+///
+/// # Errors
+/// When the bytes are not those weights.
+pub(super) fn with_weights(policy: MusicGenPolicy, bytes: &[u8]) -> Result<MusicGenPolicy> {
     let (table, policy) = learned(policy);
     Ok(table.read_safetensors(bytes)?.apply(policy)?.valid())
 }

@@ -19,7 +19,7 @@ pub struct Choice {
     pub value_trunk: ValueTrunk,
     /// Whether clips are made under guidance: every pass is then two.
     pub guided: bool,
-    /// Clips that are generated at once.
+    /// Clips that are generated at once; with 0 nothing is generated.
     pub clips: usize,
     /// Their length.
     pub clip_seconds: f64,
@@ -80,12 +80,13 @@ pub fn memory(checkpoint: &Checkpoint, config: &Choice) -> Result<MemoryEstimate
     let activations = (blocks + passes * logits) as u64;
     let cache = (passes * config.clips as f64 * layers * 2.0 * steps * width) as u64;
 
+    let packed = if config.clips > 0 { policy.saturating_add(cache) } else { 0 };
     let mut estimate = MemoryEstimate::new()
         .with_frozen("text encoder and codec", others)
         .with_frozen("policy", policy)
         // While clips are generated, the weights exist a second time, packed. What is freed after stays with the
         // allocator, in pieces that the tensors of learning do not fit.
-        .with_floats("generation", policy.saturating_add(cache))
+        .with_floats("generation", packed)
         .with_floats("activations", activations);
     estimate = match config.lora {
         Some(_) => estimate.with_floats("adapters", adapters.saturating_mul(LEARNING)),
@@ -101,6 +102,24 @@ pub fn memory(checkpoint: &Checkpoint, config: &Choice) -> Result<MemoryEstimate
         };
     }
     Ok(estimate)
+}
+
+/// What adapters under a preference head need on clips of `clip_seconds`: two clips at a time, of both of which the blocks
+/// are computed again, and no generation.
+///
+/// # Errors
+/// As [`memory`].
+pub fn preference(checkpoint: &Checkpoint, lora: LoraConfig, clip_seconds: f64) -> Result<MemoryEstimate> {
+    let choice = Choice {
+        lora: Some(lora),
+        baseline: Baseline::LeaveOneOut,
+        value_trunk: ValueTrunk::Shared,
+        guided: true,
+        clips: 0,
+        clip_seconds,
+        checkpointing: true,
+    };
+    memory(checkpoint, &choice)
 }
 
 /// How often what learns exists: the leaves, the flat values, the copy that computes, its gradients as tensors, flat and

@@ -19,7 +19,7 @@ use crate::{
         family::{Baseliner, Learnable, LossGradient, Player},
         hidden::Hidden,
     },
-    recipe::{StageConfig, ValueTrunk},
+    recipe::{LoraConfig, StageConfig, ValueTrunk},
 };
 
 /// Part of the names of adapters' parameters.
@@ -39,15 +39,8 @@ impl Learnable for MusicGenPolicy {
     fn prepare(start: &Self, config: &StageConfig, seed: u64, device: &Device) -> Result<Self> {
         let policy = match (&config.lora, start.adapters()) {
             (None, None) => start.clone(),
-            (Some(lora), None) => {
-                let key = Key::new(seed, Purpose::Init).step(POLICY_ADAPTERS);
-                start.clone().with_adapters(lora.rank, lora.scale(), key)
-            }
-            (Some(lora), Some(there)) if there == (lora.rank, lora.scale()) => start.clone(),
-            (wanted, Some((rank, scale))) => {
-                let expected = format!("the adapters that the policy has (rank {rank}, alpha / rank {scale})");
-                return Err(Error::config("lora", expected, format!("{wanted:?}")));
-            }
+            (Some(lora), _) => with_lora(start, lora, Key::new(seed, Purpose::Init).step(POLICY_ADAPTERS))?,
+            (None, Some(there)) => return Err(other_adapters(there, "none")),
         };
         let whole = config.lora.is_none();
         let policy = policy.to_device(device).train();
@@ -115,6 +108,23 @@ impl Learnable for MusicGenPolicy {
     }
 }
 
+/// `policy` with fresh adapters, or with its own where it has some.
+///
+/// # Errors
+/// [`Error::Config`] when those that it has are of another rank or scale.
+pub(super) fn with_lora(policy: &MusicGenPolicy, lora: &LoraConfig, key: Key) -> Result<MusicGenPolicy> {
+    match policy.adapters() {
+        None => Ok(policy.clone().with_adapters(lora.rank, lora.scale(), key)),
+        Some(there) if there == (lora.rank, lora.scale()) => Ok(policy.clone()),
+        Some(there) => Err(other_adapters(there, &format!("rank {}, alpha / rank {}", lora.rank, lora.scale()))),
+    }
+}
+
+fn other_adapters((rank, scale): (usize, f64), wanted: &str) -> Error {
+    let expected = format!("the adapters that the policy has (rank {rank}, alpha / rank {scale})");
+    Error::config("lora", expected, wanted)
+}
+
 /// The weights of `from` as leaves that share nothing with others.
 fn own_leaves(from: &MusicGenPolicy, policy: MusicGenPolicy) -> Result<MusicGenPolicy> {
     Ok(ParamTable::collect(from).apply(policy)?)
@@ -143,20 +153,26 @@ impl Baseliner<TextPrompt> for MusicGenValue {
 }
 
 /// One way through a trunk whose blocks are computed again on the way back.
-struct Pass {
+#[derive(Debug)]
+pub(super) struct Pass {
     /// The vectors before the heads: a leaf, whose gradient is wanted where the trunk learns.
-    hidden: Tensor<4>,
+    pub(super) hidden: Tensor<4>,
     kept: Option<Kept>,
 }
 
 impl Pass {
-    fn new(trunk: &MusicGenPolicy, prompt: &TextPrompt, frames: Tensor<3, Int>) -> Result<Self> {
+    pub(super) fn new(trunk: &MusicGenPolicy, prompt: &TextPrompt, frames: Tensor<3, Int>) -> Result<Self> {
         let learns = trunk.trunk_learns();
         let (hidden, kept) = trunk.hidden_kept(prompt, frames)?;
         Ok(Self { hidden: hidden.autodiff().set_require_grad(learns), kept: learns.then_some(kept) })
     }
 
-    fn add_gradients(self, trunk: &MusicGenPolicy, grads: &mut Gradients, mut into: PartGradients<'_>) -> Result<()> {
+    pub(super) fn add_gradients(
+        self,
+        trunk: &MusicGenPolicy,
+        grads: &mut Gradients,
+        mut into: PartGradients<'_>,
+    ) -> Result<()> {
         match (self.hidden.grad_remove(grads), self.kept) {
             (Some(gradient), Some(kept)) => Ok(trunk.add_trunk_gradients(kept, gradient, &mut into)?),
             _ => Ok(()),

@@ -49,7 +49,7 @@ pub struct LoraConfig {
 }
 
 impl LoraConfig {
-    fn validate(&self, prefix: &str) -> Result<()> {
+    pub(crate) fn validate(&self, prefix: &str) -> Result<()> {
         if !(1..=1024).contains(&self.rank) {
             return Err(Error::config(format!("{prefix}.lora.rank"), "1 to 1024", self.rank));
         }

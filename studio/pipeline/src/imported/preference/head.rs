@@ -90,8 +90,7 @@ impl PreferenceHead {
             .collect();
         let FitSettings { ridge, tie_strength, text, .. } = settings;
         let mut head = Self { mean, deviation, members, offset: 0.0, tie_strength, ridge, text };
-        let scores: Vec<f64> = vectors.iter().map(|row| head.score(row)).collect();
-        head.offset = scores.iter().sum::<f64>() / scores.len() as f64;
+        head.centre_on(vectors);
         Ok(head)
     }
 
@@ -120,6 +119,30 @@ impl PreferenceHead {
     #[must_use]
     pub fn width(&self) -> usize {
         self.mean.len()
+    }
+
+    /// The weights of the first member, which was fitted to all judgements.
+    #[must_use]
+    pub fn weights(&self) -> &[f64] {
+        self.members.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// What is taken from each number of a vector, and what it is divided by then.
+    #[must_use]
+    pub fn moments(&self) -> (&[f64], &[f64]) {
+        (&self.mean, &self.deviation)
+    }
+
+    /// The same standardisation under one member of other weights.
+    #[must_use]
+    pub fn with_weights(&self, weights: Vec<f64>, tie_strength: f64) -> Self {
+        Self { members: vec![weights], tie_strength, ..self.clone() }
+    }
+
+    /// Moves the scores so that their mean over `vectors` is 0.
+    pub fn centre_on(&mut self, vectors: &[Vec<f32>]) {
+        let sum: f64 = vectors.iter().map(|row| self.score(row)).sum();
+        self.offset += sum / vectors.len().max(1) as f64;
     }
 
     /// Davidson's nu.

@@ -8,15 +8,27 @@ use std::{
 use burn::tensor::Device;
 use musicrl_core::{
     Error as CoreError,
+    params::Storage,
     policy::Policy as _,
+    random::{Key, Purpose},
     reward::{Clip, Reward, Score},
     tokens::Tokens,
 };
+use musicrl_zoo::musicgen::MusicGenPolicy;
 use serde::{Deserialize, Serialize};
 
 use super::{PreferenceHead, train::pooled};
-use crate::{Error, Result, bundle::sha256_hex, imported::ImportedBase, preference::UserPreference};
+use crate::{
+    Error, Result,
+    bundle::sha256_hex,
+    imported::{
+        ImportedBase,
+        base::{learned, with_weights},
+    },
+    preference::UserPreference,
+};
 
+const ADAPTERS: &str = "adapters.safetensors";
 const FILE: &str = "preference.json";
 const FORMAT_VERSION: u32 = 1;
 
@@ -32,6 +44,19 @@ struct Stored {
     /// Hash of the judgements and clips that it learned from.
     data: String,
     head: PreferenceHead,
+    /// Adapters that are put on the policy before its vectors are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adapters: Option<StoredAdapters>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredAdapters {
+    rank: usize,
+    /// alpha / rank.
+    scale: f64,
+    /// SHA-256 of `adapters.safetensors`.
+    sha256: String,
 }
 
 /// A head with the policy whose vectors it reads.
@@ -57,18 +82,28 @@ pub fn preference_head_identity(dir: &Path) -> Result<String> {
 }
 
 impl ImportedPreference {
-    /// Writes a head that reads the vectors of the policy in the folder `policy`.
+    /// Writes a head that reads the vectors of the policy in the folder `policy`, which is `base`; those of `adapted`, the
+    /// same policy with adapters that learned, where there is one.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn save(head: &PreferenceHead, policy: &Path, base: &ImportedBase, data: String, dir: &Path) -> Result<()> {
+    /// [`Error::Io`]; a weight that is not finite.
+    pub fn save(
+        head: &PreferenceHead,
+        adapted: Option<&MusicGenPolicy>,
+        policy: &Path,
+        base: &ImportedBase,
+        data: String,
+        dir: &Path,
+    ) -> Result<()> {
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        let adapters = adapted.map(|adapted| save_adapters(adapted, dir)).transpose()?.flatten();
         let stored = Stored {
             format_version: FORMAT_VERSION,
             policy: policy.canonicalize().map_err(Error::io("open", policy))?,
             policy_identity: base.identity.clone(),
             data,
             head: head.clone(),
+            adapters,
         };
         let path = dir.join(FILE);
         let text = serde_json::to_string(&stored).map_err(|error| Error::config(FILE, "writable as JSON", error))?;
@@ -89,7 +124,7 @@ impl ImportedPreference {
             return Err(wrong(&format!("format version {FORMAT_VERSION}"), stored.format_version.to_string()));
         }
         stored.head.validate().map_err(|error| wrong("a preference head", error.to_string()))?;
-        let base = ImportedBase::open(&stored.policy, device)?;
+        let mut base = ImportedBase::open(&stored.policy, device)?;
         if base.identity != stored.policy_identity {
             let expected =
                 format!("the policy that it learned on ({}) in {}", stored.policy_identity, stored.policy.display());
@@ -98,6 +133,9 @@ impl ImportedPreference {
         let width = base.model.policy.decoder.config().hidden_size;
         if stored.head.width() != width {
             return Err(wrong(&format!("{width} weights, as the policy is wide"), stored.head.width().to_string()));
+        }
+        if let Some(adapters) = &stored.adapters {
+            base.model.policy = adapted(base.model.policy, adapters, dir)?;
         }
         Ok(Self { base, head: stored.head })
     }
@@ -114,6 +152,31 @@ impl ImportedPreference {
         let caption = if self.head.text() { clip.caption } else { "" };
         Ok(Ok(self.head.score(&pooled(&self.base.model, caption, &tokens)?)))
     }
+}
+
+/// Writes the adapters of a policy beside its head; `None` where it has none.
+fn save_adapters(policy: &MusicGenPolicy, dir: &Path) -> Result<Option<StoredAdapters>> {
+    let Some((rank, scale)) = policy.adapters() else { return Ok(None) };
+    let bytes = learned(policy.clone()).0.to_safetensors(Storage::F32)?;
+    let path = dir.join(ADAPTERS);
+    fs::write(&path, &bytes).map_err(Error::io("write", &path))?;
+    Ok(Some(StoredAdapters { rank, scale, sha256: sha256_hex(&bytes) }))
+}
+
+fn adapted(policy: MusicGenPolicy, adapters: &StoredAdapters, dir: &Path) -> Result<MusicGenPolicy> {
+    let path = dir.join(ADAPTERS);
+    let wrong = |expected: String, got: String| Error::File { path: path.clone(), expected, got };
+    let StoredAdapters { rank, scale, sha256 } = adapters;
+    if !(1..=1024).contains(rank) || !scale.is_finite() {
+        return Err(wrong("adapters of rank 1 to 1024".into(), format!("rank {rank}, scale {scale}")));
+    }
+    let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+    let hash = sha256_hex(&bytes);
+    if hash != *sha256 {
+        return Err(wrong(format!("SHA-256 {sha256}"), hash));
+    }
+    let policy = policy.with_adapters(*rank, *scale, Key::new(0, Purpose::Init));
+    with_weights(policy, &bytes).map_err(|error| wrong("adapters of this policy".into(), error.to_string()))
 }
 
 impl Reward for ImportedPreference {

@@ -1,20 +1,24 @@
-//! From a preference set to a head: [`train_head`].
+//! From a preference set to a head: [`ImportedClips`], [`fit_head`].
 
 use std::{collections::BTreeMap, path::Path};
 
 use musicrl_codec::{decode::decode_file, resample::resample};
 use musicrl_core::{
-    policy::Policy as _,
+    policy::{Policy as _, frames_from_tokens},
     preference::{Judgement, Outcome},
     random::{Key, Purpose},
     tokens::Tokens,
 };
 use musicrl_feedback::{ClipRecord, JudgementRecord, PreferenceSet};
-use musicrl_zoo::{musicgen::MusicGen, named::host};
+use musicrl_zoo::{
+    musicgen::{MusicGen, MusicGenPolicy, TextPrompt},
+    named::host,
+};
 
 use super::head::{Choice, FitSettings, PreferenceHead};
 use crate::{
     Error, Result,
+    bundle::sha256_hex,
     evaluate_preference::{PreferenceReport, differences, measure},
     preference::{Division, Pair, PreferenceClip, PreferenceData, data::DataConfig},
     train::preference::PreferenceTrainingConfig,
@@ -40,40 +44,82 @@ pub struct HeadReport {
     pub data_identity: String,
 }
 
-/// Learns a head from the judgements of `set` that `config.data` takes, on `model`'s vectors. Of the settings of
-/// `train preference` it follows `data`, `text`, `members`, `held_out_share`, `split_seed` and `bootstrap`.
+/// Clips of a set as an imported policy takes them, and what was said of pairs.
+#[derive(Debug, Clone)]
+pub struct ImportedClips {
+    /// Tokens and pairs.
+    pub data: PreferenceData,
+    /// What the policy is given, one a clip; empty where the settings leave captions out.
+    pub captions: Vec<String>,
+    /// Names in the set, one a clip.
+    ids: Vec<String>,
+}
+
+impl ImportedClips {
+    /// Reads the judgements of `set` that `config.data` takes and their clips, sound by the codec where there are no tokens
+    /// of the policy. `progress` is called with the clips done and their number.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when no judgement counts, or a clip has no caption, neither tokens nor sound, or tokens that do not
+    /// fit the policy, naming the clip; [`Error::Interrupted`] from `progress`.
+    pub fn read(
+        model: &MusicGen,
+        set: &PreferenceSet,
+        config: &PreferenceTrainingConfig,
+        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+    ) -> Result<Self> {
+        config.validate()?;
+        let (records, judgements) = taken(set, &config.data)?;
+        let (mut clips, mut captions) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
+        for (done, record) in records.iter().enumerate() {
+            progress(done, records.len())?;
+            let caption = if config.text { record.caption.trim() } else { "" };
+            if config.text && caption.is_empty() {
+                let expected = "a caption for every clip, or settings with text = false";
+                return Err(Error::config("preferences", expected, format!("clip `{}` without one", record.id)));
+            }
+            let tokens = tokens(model, set.path(), record, &config.data).map_err(|error| named(&record.id, error))?;
+            clips.push((record.caption.clone(), PreferenceClip { condition: None, tokens }));
+            captions.push(caption.to_string());
+        }
+        progress(records.len(), records.len())?;
+        let data = PreferenceData::new(model.policy.layout(), clips, &judgements)?;
+        Ok(Self { data, captions, ids: records.iter().map(|record| record.id.clone()).collect() })
+    }
+
+    /// The hash of all that is learned from.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        sha256_hex(format!("{}\n{:?}\n", self.data.identity(), self.captions).as_bytes())
+    }
+}
+
+fn named(clip: &str, error: Error) -> Error {
+    match error {
+        Error::Interrupted => Error::Interrupted,
+        other => Error::Codec(format!("clip `{clip}`: {other}")),
+    }
+}
+
+/// Learns a head on `model`'s vectors. Of the settings of `train preference` it follows `text`, `members`,
+/// `held_out_share`, `split_seed` and `bootstrap`. `progress` is called with the clips done and their number.
 ///
 /// # Errors
-/// [`Error::Config`] when no judgement counts, or a clip has no caption, neither tokens nor sound, or tokens that do not
-/// fit the policy, naming the clip; [`Error::Interrupted`] from `progress`.
-pub fn train_head(
+/// [`Error::Config`] when no judgement is left to learn from; [`Error::Interrupted`] from `progress`.
+pub fn fit_head(
     model: &MusicGen,
-    set: &PreferenceSet,
+    clips: &ImportedClips,
     config: &PreferenceTrainingConfig,
     seed: u64,
     progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<(PreferenceHead, HeadReport)> {
-    config.validate()?;
-    let (records, judgements) = taken(set, &config.data)?;
-    let mut clips = Vec::with_capacity(records.len());
-    let mut vectors = Vec::with_capacity(records.len());
-    for (done, record) in records.iter().enumerate() {
-        progress(done, records.len())?;
-        let named = |error: Error| match error {
-            Error::Interrupted => Error::Interrupted,
-            other => Error::Codec(format!("clip `{}`: {other}", record.id)),
-        };
-        let caption = if config.text { record.caption.trim() } else { "" };
-        if config.text && caption.is_empty() {
-            let expected = "a caption for every clip, or settings with text = false";
-            return Err(Error::config("preferences", expected, format!("clip `{}` without one", record.id)));
-        }
-        let tokens = tokens(model, set.path(), record, &config.data).map_err(named)?;
-        vectors.push(pooled(model, caption, &tokens).map_err(named)?);
-        clips.push((record.caption.clone(), PreferenceClip { condition: None, tokens }));
+    let data = &clips.data;
+    let mut vectors = Vec::with_capacity(clips.captions.len());
+    for (done, (caption, clip)) in clips.captions.iter().zip(data.clips()).enumerate() {
+        progress(done, clips.captions.len())?;
+        vectors.push(pooled(model, caption, &clip.tokens).map_err(|error| named(&clips.ids[done], error))?);
     }
-    progress(records.len(), records.len())?;
-    let data = PreferenceData::new(model.policy.layout(), clips, &judgements)?;
+    progress(clips.captions.len(), clips.captions.len())?;
     let Division { learning, held_out } = data.split(config.held_out_share, config.split_seed)?;
     let choices =
         |pairs: &[usize]| -> Vec<Choice> { pairs.iter().filter_map(|at| choice(&data.pairs()[*at])).collect() };
@@ -98,7 +144,7 @@ pub fn train_head(
         let (differences, spread) = differences(&pairs, &by_member);
         Some(measure(&pairs, &differences, &spread, tie_strength, &config.bootstrap, config.split_seed)?)
     };
-    let data_identity = data.identity();
+    let data_identity = clips.identity();
     Ok((head, HeadReport { learning: all.len(), held_out: pairs.len(), ridge, report, data_identity }))
 }
 
@@ -107,11 +153,14 @@ pub fn train_head(
 /// # Errors
 /// When the caption cannot be encoded or the tokens do not fit.
 pub fn pooled(model: &MusicGen, caption: &str, tokens: &Tokens) -> Result<Vec<f32>> {
-    let prompt = model.prompt(&[caption])?;
-    let device = model.policy.decoder.device();
-    let frames =
-        musicrl_core::policy::frames_from_tokens(model.policy.layout(), std::slice::from_ref(tokens), &device)?;
-    let hidden = model.policy.hidden(&prompt, frames)?;
+    pooled_of(&model.policy, &model.prompt(&[caption])?, tokens)
+}
+
+/// As [`pooled`], for a caption that is encoded.
+pub(super) fn pooled_of(policy: &MusicGenPolicy, prompt: &TextPrompt, tokens: &Tokens) -> Result<Vec<f32>> {
+    let device = policy.decoder.device();
+    let frames = frames_from_tokens(policy.layout(), std::slice::from_ref(tokens), &device)?;
+    let hidden = policy.hidden(prompt, frames)?;
     let [_, time, slots, width] = hidden.dims();
     Ok(host(hidden.reshape([time * slots, width]).mean_dim(0))?)
 }

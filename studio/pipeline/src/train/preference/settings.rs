@@ -7,6 +7,7 @@ use crate::{
     Error, Result,
     optim::AdamWConfig,
     preference::{DataConfig, ensemble::MEMBERS_MAX},
+    recipe::LoraConfig,
 };
 
 /// Where the weights come from.
@@ -132,6 +133,9 @@ pub struct PreferenceTrainingConfig {
     pub optimiser: AdamWConfig,
     /// Intervals of evaluations.
     pub bootstrap: BootstrapConfig,
+    /// Low-rank adapters on the trunk of an imported policy, which learn with the head; without them the head alone does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
     /// Which judgements, and how their clips are read.
     pub data: DataConfig,
 }
@@ -166,6 +170,7 @@ impl PreferenceTrainingConfig {
             trunk_rate: 0.1,
             optimiser: AdamWConfig { learning_rate: 3e-4, weight_decay: 0.05, ..AdamWConfig::default() },
             bootstrap: BootstrapConfig::default(),
+            lora: None,
             data: DataConfig::default(),
         }
     }
@@ -197,6 +202,9 @@ impl PreferenceTrainingConfig {
     pub fn validate(&self) -> Result<()> {
         self.optimiser.validate("optimiser")?;
         self.data.validate()?;
+        if let Some(lora) = &self.lora {
+            lora.validate("settings")?;
+        }
         let share = |x: f64| (0.0..1.0).contains(&x);
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let at_least_0 = |x: f64| x.is_finite() && x >= 0.0;
@@ -226,6 +234,37 @@ impl PreferenceTrainingConfig {
         ];
         match rules.into_iter().find(|(_, holds, ..)| !holds) {
             Some((field, _, rule, got)) => Err(Error::config(field, rule, got)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses adapters, which a policy of our own does not have.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where `lora` is given.
+    pub fn check_no_adapters(&self) -> Result<()> {
+        match &self.lora {
+            None => Ok(()),
+            Some(lora) => {
+                let expected = "left out for a policy of our own (its trunk learns at `trunk_rate`)";
+                Err(Error::config("lora", expected, format!("rank {}", lora.rank)))
+            }
+        }
+    }
+
+    /// Refuses settings that mean nothing where adapters learn.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the field.
+    pub fn check_adapters(&self) -> Result<()> {
+        let rules = [
+            ("members", self.members == 1, "1 with `lora`", self.members.to_string()),
+            ("init", self.init == Init::Policy, "policy with `lora`", format!("{:?}", self.init).to_lowercase()),
+            ("learn", self.learn == Learn::All, "all with `lora`", format!("{:?}", self.learn).to_lowercase()),
+            ("crop", self.crop == 1.0, "1 with `lora`", self.crop.to_string()),
+        ];
+        match rules.into_iter().find(|(_, holds, ..)| !holds) {
+            Some((field, _, expected, got)) => Err(Error::config(field, expected, got)),
             None => Ok(()),
         }
     }
@@ -277,6 +316,7 @@ mod tests {
         check("epochs", &|config| config.epochs = 0.0);
         check("optimiser.learning_rate", &|config| config.optimiser.learning_rate = 0.0);
         check("resamples", &|config| config.bootstrap.resamples = 0);
+        check("lora.rank", &|config| config.lora = Some(LoraConfig { rank: 0, alpha: None }));
         check("seconds_max", &|config| config.data.encode.seconds_max = f64::NAN);
     }
 
@@ -295,6 +335,22 @@ mod tests {
         assert_eq!(weights(ConfidenceUse::Only, all), [0.0, 1.0, 0.0]);
         let config = PreferenceTrainingConfig { margin_scale: 2.0, ..PreferenceTrainingConfig::base() };
         assert_eq!(config.judgement(&recorded).margin, 1.0);
+    }
+
+    #[test]
+    fn adapters_are_for_one_model_on_an_imported_policy() {
+        let lora = Some(LoraConfig { rank: 4, alpha: None });
+        let config = PreferenceTrainingConfig { lora, ..PreferenceTrainingConfig::base() };
+        config.check_adapters().unwrap();
+        assert!(config.check_no_adapters().unwrap_err().to_string().contains("lora"));
+        let check = |field: &str, config: PreferenceTrainingConfig| {
+            let message = config.check_adapters().unwrap_err().to_string();
+            assert!(message.contains(field), "{field}: {message}");
+        };
+        check("members", PreferenceTrainingConfig { members: 2, ..config.clone() });
+        check("init", PreferenceTrainingConfig { init: Init::Scratch, ..config.clone() });
+        check("learn", PreferenceTrainingConfig { learn: Learn::Head, ..config.clone() });
+        check("crop", PreferenceTrainingConfig { crop: 0.5, ..config });
     }
 
     #[test]

@@ -8,10 +8,9 @@ use musicrl_core::{
     preference::{Judgement, TieStrength, agreement, smoothed_bradley_terry_loss},
     random::{Key, Purpose},
 };
-use serde::{Deserialize, Serialize};
 
 use super::{
-    PART_PAIRS,
+    Divided, PART_PAIRS, Selection,
     member::{Learner, Member},
     settings::{PreferenceTrainingConfig, Select, Ties},
     start::{Features, starts},
@@ -34,10 +33,7 @@ use crate::{
 pub struct PreferenceTraining {
     config: PreferenceTrainingConfig,
     data: PreferenceData,
-    learning: Vec<(Pair, Judgement)>,
-    held_out: Vec<usize>,
-    /// Those of `held_out` that evaluations during training measure.
-    evaluated: Vec<usize>,
+    divided: Divided,
     members: Vec<Member>,
     selection: Selection,
     seed: u64,
@@ -56,29 +52,6 @@ pub struct HeldOut {
     /// Davidson's nu, mean over members.
     pub tie_strength: f64,
 }
-
-/// Where early stopping stands.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Selection {
-    /// Step and held-out log-loss of the best weights.
-    best: Option<(u64, f64)>,
-    /// Evaluations since.
-    since: u64,
-    /// The last step that was evaluated.
-    evaluated: Option<u64>,
-}
-
-/// [`Selection`] as a checkpoint has it: numbers as text, since JSON readers differ in the last bit of a float.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredSelection {
-    best_step: Option<u64>,
-    best_log_loss: String,
-    since: u64,
-    evaluated: Option<u64>,
-}
-
-const SELECTION: &str = "preference-selection.json";
 
 /// A pair of a batch: its clips, what is learned of it, and where in the clips.
 struct Sample {
@@ -121,25 +94,16 @@ impl PreferenceTraining {
         device: &Device,
     ) -> Result<Self> {
         config.validate()?;
+        config.check_no_adapters()?;
         let device = device.clone().autodiff();
         if config.text && data.clips().iter().any(|clip| clip.condition.is_none()) {
             return Err(Error::config("text", "false for clips without condition tokens", true));
         }
-        let Division { learning, mut held_out } = division;
-        let taken =
-            learning.iter().map(|pair| data.pairs()[*pair]).map(|pair| (pair, config.judgement(&pair.judgement)));
-        let learning: Vec<(Pair, Judgement)> = taken.filter(|(_, judgement)| judgement.weight > 0.0).collect();
-        if learning.is_empty() {
-            let expected = "low enough to leave pairs to learn from";
-            return Err(Error::config("confidence_min", expected, config.confidence_min));
-        }
-        Key::new(config.split_seed, Purpose::Split).step(1).stream().shuffle(&mut held_out);
-        let evaluated = held_out[..held_out.len().min(config.evaluation_pairs)].to_vec();
-        held_out.sort_unstable();
-        let starts = starts(&config, bundle, (data.clips(), &learning), features, seed, &device)?;
+        let divided = Divided::of(&config, &data, division)?;
+        let starts = starts(&config, bundle, (data.clips(), &divided.learning), features, seed, &device)?;
         let members = starts.into_iter().map(|start| Member::new(&config, start)).collect();
         let selection = Selection::default();
-        Ok(Self { config, data, learning, held_out, evaluated, members, selection, seed, device })
+        Ok(Self { config, data, divided, members, selection, seed, device })
     }
 
     /// The clips' vectors under a trunk that stays as it is, to hand to another training; none where the trunk learns.
@@ -151,13 +115,13 @@ impl PreferenceTraining {
     /// Pairs to learn from, and held-out ones.
     #[must_use]
     pub fn pairs(&self) -> (usize, usize) {
-        (self.learning.len(), self.held_out.len())
+        (self.divided.learning.len(), self.divided.held_out.len())
     }
 
     /// The step of the best weights so far; none where nothing is held out.
     #[must_use]
     pub fn best_step(&self) -> Option<u64> {
-        self.selection.best.map(|(step, _)| step)
+        self.selection.best().map(|(step, _)| step)
     }
 
     /// The models that the training ends with, on a plain device, not centred.
@@ -180,7 +144,7 @@ impl PreferenceTraining {
     /// When a score is not finite.
     pub fn held_out(&self) -> Result<HeldOut> {
         let learners = self.members.iter().map(Member::current).collect::<Result<Vec<_>>>()?;
-        self.compare(&learners, &self.held_out)
+        self.compare(&learners, &self.divided.held_out)
     }
 
     /// The training's models on all held-out pairs; none where nothing is held out. Where the best weights were chosen
@@ -194,33 +158,18 @@ impl PreferenceTraining {
             Select::Last => member.current(),
         };
         let learners = self.members.iter().map(learner).collect::<Result<Vec<_>>>()?;
-        self.measure(&learners, &self.held_out)
+        self.measure(&learners, &self.divided.held_out)
     }
 
-    /// The pairs of a step: epochs in a new order each, an order of its own for each member.
+    /// The pairs of a step, each with its place in the clips.
     fn batch(&self, step: u64, member: usize) -> Vec<Sample> {
-        let count = self.learning.len();
-        let size = self.config.batch_pairs.min(count);
-        let first = step as usize * size;
-        let mut order: (usize, Vec<usize>) = (usize::MAX, Vec::new());
         let mut places = Key::new(self.seed, Purpose::Augment).step(step).clip(member as u64).stream();
-        (first..first + size)
-            .map(|position| {
-                let epoch = position / count;
-                if order.0 != epoch {
-                    let mut indices: Vec<usize> = (0..count).collect();
-                    let key = Key::new(self.seed, Purpose::Batch).step(epoch as u64).clip(member as u64);
-                    key.stream().shuffle(&mut indices);
-                    order = (epoch, indices);
-                }
-                let (pair, judgement) = self.learning[order.1[position % count]];
-                Sample { pair, judgement, place: places.uniform() }
-            })
-            .collect()
+        let pairs = self.divided.batch(self.config.batch_pairs, self.seed, step, member);
+        pairs.into_iter().map(|(pair, judgement)| Sample { pair, judgement, place: places.uniform() }).collect()
     }
 
     fn epoch(&self, step: u64) -> f64 {
-        step as f64 * self.config.batch_pairs.min(self.learning.len()) as f64 / self.learning.len() as f64
+        self.divided.epoch(self.config.batch_pairs, step)
     }
 
     /// Scores of the clips of a part, those of a and then those of b, and the loss.
@@ -269,7 +218,7 @@ impl PreferenceTraining {
             let right = agreement(&read(a), &read(b), &outcomes).unwrap_or(0.0) * decided as f64;
             Ok((params::gradients(learner, &gradients), [read(loss)[0], right, decided as f64]))
         })?;
-        member.add_prior(&self.config, &table, self.learning.len(), &mut gradient);
+        member.add_prior(&self.config, &table, self.divided.learning.len(), &mut gradient);
         let update = self.members[index].update(&self.config, table, &gradient, step)?;
         let sum = |at: usize| parts.iter().map(|part| part[at]).sum::<f64>();
         Ok([sum(0), sum(1), sum(2), update.grad_norm, update.learning_rate])
@@ -335,66 +284,39 @@ impl Training for PreferenceTraining {
         for (index, member) in self.members.iter().enumerate() {
             member.save(index, &mut files)?;
         }
-        let Selection { best, since, evaluated } = self.selection;
-        let stored = StoredSelection {
-            best_step: best.map(|(step, _)| step),
-            best_log_loss: best.map_or_else(String::new, |(_, loss)| loss.to_string()),
-            since,
-            evaluated,
-        };
-        let bytes = serde_json::to_vec(&stored)
-            .map_err(|error| Error::config(SELECTION, "a state that JSON can hold", error))?;
-        files.insert(SELECTION.into(), bytes);
+        self.selection.save(&mut files)?;
         Ok(files)
     }
 
     fn restore(&mut self, files: &Files) -> Result<()> {
-        let wrong =
-            |got: String| Error::File { path: SELECTION.into(), expected: "early stopping's state".into(), got };
-        let bytes = files.get(SELECTION).ok_or_else(|| wrong("no such file".into()))?;
-        let stored: StoredSelection = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
-        let best = match stored.best_step {
-            None => None,
-            Some(step) => {
-                let loss = stored.best_log_loss.parse::<f64>().map_err(|error| wrong(error.to_string()))?;
-                Some((step, loss))
-            }
-        };
+        let selection = Selection::load(files)?;
         // Everything is read before anything is changed.
         let members = self.members.iter().enumerate();
-        let restored = members.map(|(index, member)| member.read(index, best.is_some(), files));
+        let restored = members.map(|(index, member)| member.read(index, selection.best().is_some(), files));
         let restored = restored.collect::<Result<Vec<_>>>()?;
         for (member, restored) in self.members.iter_mut().zip(restored) {
             member.restore(restored)?;
         }
-        self.selection = Selection { best, since: stored.since, evaluated: stored.evaluated };
+        self.selection = selection;
         Ok(())
     }
 
     fn is_done(&self) -> bool {
-        self.config.patience > 0 && self.selection.since >= self.config.patience
+        self.config.patience > 0 && self.selection.since() >= self.config.patience
     }
 
     /// [`PreferenceReport::metrics`] on held-out pairs, `epoch`, `best_step` and `best_log_loss`. The best weights are
     /// kept.
     fn evaluate(&mut self, step: u64) -> Result<Metrics> {
         let learners = self.members.iter().map(Member::current).collect::<Result<Vec<_>>>()?;
-        let Some(report) = self.measure(&learners, &self.evaluated)? else { return Ok(Metrics::default()) };
+        let Some(report) = self.measure(&learners, &self.divided.evaluated)? else { return Ok(Metrics::default()) };
         let loss = report.log_loss.estimate;
-        // The same step again, before a resume, is the same evaluation again.
-        if self.selection.evaluated != Some(step) {
-            self.selection.evaluated = Some(step);
-            if self.selection.best.is_none_or(|(_, best)| loss < best) {
-                self.selection.best = Some((step, loss));
-                self.selection.since = 0;
-                self.members.iter_mut().for_each(Member::keep_as_best);
-            } else {
-                self.selection.since += 1;
-            }
+        if self.selection.observe(step, loss) {
+            self.members.iter_mut().for_each(Member::keep_as_best);
         }
         let mut metrics = report.metrics();
         metrics.push("epoch", self.epoch(step));
-        if let Some((step, loss)) = self.selection.best {
+        if let Some((step, loss)) = self.selection.best() {
             metrics.push("best_step", step as f64);
             metrics.push("best_log_loss", loss);
         }
