@@ -39,7 +39,7 @@ pub enum Command {
     /// The semantic tokeniser: sound to its long-term structure
     Semantic(Flags),
     /// The joint embedding of text and audio: the condition and the judge
-    TextAudio(Flags),
+    TextAudio(text_audio::TextAudioFlags),
     /// The token policy, on the tokens of a corpus
     Policy(Flags),
     /// The fine stage: coarse tokens to all of them

@@ -98,10 +98,20 @@ pub fn text_audio(model: &TextAudioConfig, config: &TextAudioTrainingConfig) -> 
     let (audio, text) = (TransformerShape::from(&model.audio), TransformerShape::from(&model.text));
     let pairs = config.batch_pairs as u64;
     let words = product(&[model.tokeniser.word_buckets + model.tokeniser.trigram_buckets, model.text.width]);
+    // Activations and weights of the text side; the frozen encoder's own memory is the checkpoint's size.
+    let (text_floats, text_weights) = match &model.sentence {
+        Some(sentence) => {
+            let row = sentence.width.saturating_add(sentence.hidden).saturating_add(model.dim) as u64;
+            (pairs.saturating_mul(row).saturating_mul(4), sentence.parameters(model.dim) as u64)
+        }
+        None => {
+            (text.training_floats(pairs, model.tokeniser.words_max as u64), text.parameters().saturating_add(words))
+        }
+    };
     MemoryEstimate::new()
         .with_floats("audio activations", audio.training_floats(pairs, positions))
-        .with_floats("text activations", text.training_floats(pairs, model.tokeniser.words_max as u64))
-        .with_trained("towers", audio.parameters().saturating_add(text.parameters()).saturating_add(words))
+        .with_floats("text activations", text_floats)
+        .with_trained("towers", audio.parameters().saturating_add(text_weights))
         .with_floats("features kept", (config.cache_mib as u64).saturating_mul(1 << 18))
 }
 

@@ -1,13 +1,23 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use musicrl_core::nn::{Attention, FeedForward, TransformerConfig};
-use musicrl_rewards::{EmbeddingQuantiserConfig, front_end::FrontEndConfig, text::TextTokeniserConfig};
+use musicrl_rewards::{
+    EmbeddingQuantiserConfig, SentenceTowerConfig, front_end::FrontEndConfig, text::TextTokeniserConfig,
+};
 
 use super::*;
-use crate::optim::AdamWConfig;
+use crate::{
+    corpus::{Split, etudes::Etudes},
+    imported::BertSentences,
+    optim::AdamWConfig,
+};
 
 const RATE_HZ: u32 = 8_000;
 
@@ -49,6 +59,7 @@ fn tiny() -> TextAudioConfig {
         temperature: 0.2,
         temperature_min: 0.1,
         quantiser: EmbeddingQuantiserConfig { levels: 3, entries: 8, iterations: 5 },
+        sentence: None,
     }
 }
 
@@ -78,6 +89,36 @@ fn it_learns_what_captions_say() {
     assert!(after.get("token_agreement_0").unwrap() > 0.3, "{after:?}");
     let model = training.finish().unwrap();
     assert_eq!(model.text_tokens(&["a low steady tone"]).unwrap().dims(), [1, 3]);
+}
+
+/// The tiny BERT of the zoo's fixtures: random weights, which know words apart and nothing of what they mean.
+fn bert() -> Arc<BertSentences> {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../zoo/tests/fixtures/bert_minilm");
+    Arc::new(BertSentences::open(Path::new(dir), &Device::flex()).unwrap())
+}
+
+fn with_bert(train: Box<dyn Pairs>, held_out: Box<dyn Pairs>, hidden: usize) -> TextAudioTraining {
+    let model = TextAudioConfig { sentence: Some(SentenceTowerConfig { width: 24, hidden }), ..tiny() };
+    let config = TextAudioTrainingConfig { word_drop: 0.0, ..settings() };
+    let training = TextAudioTraining::new(&model, config, train, held_out, 3, &Device::flex()).unwrap();
+    training.with_sentences(bert(), &mut |_, _| Ok(())).unwrap()
+}
+
+/// Etudes of a second and a half, with their own captions.
+fn etudes(split: Split, clips: usize) -> Box<dyn Pairs> {
+    Box::new(EtudePairs::new(Etudes::new(1, split, clips, RATE_HZ, 1.5).unwrap()))
+}
+
+#[test]
+fn a_frozen_sentence_encoder_is_a_text_tower() {
+    for hidden in [0, 16] {
+        let mut training = with_bert(etudes(Split::Train, 64), etudes(Split::HeldOut, 32), hidden);
+        let before = training.evaluate(0).unwrap();
+        let losses: Vec<f64> = (0..150).map(|step| training.step(step).unwrap().get("loss").unwrap()).collect();
+        let after = training.evaluate(150).unwrap();
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+        println!("{hidden}: {} {} {before:?} {after:?}", mean(&losses[..10]), mean(&losses[140..]));
+    }
 }
 
 #[test]
@@ -187,7 +228,7 @@ fn bad_settings_are_named() {
 
 #[test]
 fn a_corpus_folder_gives_its_captioned_clips() {
-    use crate::corpus::{CorpusInfo, CorpusWriter, NewClip, Split};
+    use crate::corpus::{CorpusInfo, CorpusWriter, NewClip};
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("corpus");
     let mut writer = CorpusWriter::create(&dir, CorpusInfo::new("test", RATE_HZ, "tones", "none needed")).unwrap();
