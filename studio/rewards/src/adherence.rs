@@ -233,8 +233,8 @@ mod tests {
             cache.order.push_back(index.to_string());
             drop(cache);
             if index >= CAPTIONS_MAX {
-                let before = judge.caption_embedding("new");
-                assert_eq!(before, judge.caption_embedding("new"));
+                let before = judge.caption_embedding("new").unwrap();
+                assert_eq!(before, judge.caption_embedding("new").unwrap());
                 break;
             }
         }

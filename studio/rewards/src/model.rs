@@ -166,6 +166,21 @@ impl TextAudioModel {
         }
     }
 
+    /// The same model with the mean of the sentence vectors among `captions` taken away from every vector that is read; see
+    /// [`SentenceTower`]. A model that reads words stays as it is.
+    #[must_use]
+    pub fn centred_on(self, captions: &[Caption]) -> Self {
+        let vectors: Vec<&[f32]> = captions
+            .iter()
+            .filter_map(|caption| match caption {
+                Caption::Sentence(vector) => Some(vector.as_slice()),
+                Caption::Words(_) => None,
+            })
+            .collect();
+        let sentence = self.sentence.map(|tower| tower.centred_on(&vectors));
+        Self { sentence, ..self }
+    }
+
     /// Whether captions are read by a sentence encoder, and not word by word.
     #[must_use]
     pub fn reads_sentences(&self) -> bool {

@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, towers::normalise};
 
-/// Added to the variance, so that a constant vector stays one of zeros.
-const EPSILON: f32 = 1e-5;
+/// Added to the variance, so that a constant vector stays one of zeros. Small, for vectors of unit length that differ in
+/// their tails have small variances.
+const EPSILON: f32 = 1e-8;
 
 /// A frozen encoder of sentences.
 pub trait SentenceEncoder: Debug + Send + Sync {
@@ -63,7 +64,7 @@ impl SentenceTowerConfig {
         Ok(())
     }
 
-    /// Trainable numbers of the tower; saturates.
+    /// Numbers of the tower that learn; saturates.
     #[must_use]
     pub fn parameters(&self, dim: usize) -> usize {
         match self.hidden {
@@ -76,12 +77,18 @@ impl SentenceTowerConfig {
     }
 }
 
-/// Sentence vectors x to unit vectors, `n = (x - mean x) / sqrt(var x + 1e-5)` being a layer norm without weights (Ba et
-/// al., arXiv 1607.06450; the matrix after it would swallow them):
+/// Sentence vectors x to unit vectors. With c the mean vector of the captions that were learned from and z = x - c,
+/// `n = (z - mean z) / sqrt(var z + 1e-8)` is a layer norm without weights (Ba et al., arXiv 1607.06450; the matrix after it
+/// would swallow them), and
 ///
 /// `y = W_2 gelu(W_1 n + b_1) + b_2`, or `y = W n + b` without an inner width, brought to unit length.
+///
+/// c goes first because all captions of music lie in one corner of a general encoder's space (Mu and Viswanath,
+/// "All-but-the-top", ICLR 2018): without it, n would be nearly the same for all of them.
 #[derive(Module, Debug)]
 pub struct SentenceTower {
+    /// c, [width]: fitted once, not learned.
+    centre: Param<Tensor<1>>,
     /// [width, hidden], and its bias.
     inner: Option<Linear>,
     inner_bias: Option<Param<Tensor<1>>>,
@@ -96,6 +103,7 @@ impl SentenceTower {
         let bias = |width: usize| Param::from_tensor(Tensor::zeros([width], device));
         let inner = (config.hidden > 0).then_some(config.hidden);
         Self {
+            centre: Param::from_tensor(Tensor::zeros([config.width], device)).set_require_grad(false),
             inner: inner.map(|hidden| Linear::zeros(config.width, hidden, device)),
             inner_bias: inner.map(bias),
             projection: Linear::zeros(inner.unwrap_or(config.width), dim, device),
@@ -108,6 +116,23 @@ impl SentenceTower {
     #[must_use]
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// The same tower with the mean of `vectors` as its centre; of none, and of vectors of another width, as it was.
+    pub(crate) fn centred_on(mut self, vectors: &[&[f32]]) -> Self {
+        let fitting: Vec<&[f32]> = vectors.iter().copied().filter(|vector| vector.len() == self.width).collect();
+        if fitting.is_empty() {
+            return self;
+        }
+        let mut mean = vec![0.0_f64; self.width];
+        for vector in &fitting {
+            mean.iter_mut().zip(*vector).for_each(|(sum, x)| *sum += f64::from(*x));
+        }
+        let mean: Vec<f32> = mean.into_iter().map(|sum| (sum / fitting.len() as f64) as f32).collect();
+        let device = self.centre.val().device();
+        let mean = Tensor::from_data(TensorData::new(mean, [self.width]), &device);
+        self.centre = Param::from_tensor(mean).set_require_grad(false);
+        self
     }
 
     /// One unit vector a sentence vector.
@@ -126,6 +151,7 @@ impl SentenceTower {
         }
         let device = self.projection_bias.val().device();
         let x = Tensor::<2>::from_data(TensorData::new(vectors.concat(), [vectors.len(), self.width]), &device);
+        let x = x - self.centre.val().unsqueeze::<2>();
         let x = x.clone() - x.mean_dim(1);
         let n = x.clone() / (x.clone() * x).mean_dim(1).add_scalar(EPSILON).sqrt();
         let inner = match (&self.inner, &self.inner_bias) {
@@ -201,13 +227,33 @@ pub(crate) mod tests {
             assert!(table.entries().iter().all(|entry| !entry.name.starts_with("text.")));
             let sentence: usize =
                 table.entries().iter().filter(|e| e.name.starts_with("sentence.")).map(|e| e.len()).sum();
-            assert_eq!(sentence, config(hidden).sentence.unwrap().parameters(64));
+            // The centre does not learn.
+            assert_eq!(sentence, 26 + config(hidden).sentence.unwrap().parameters(64));
         }
         // Models with words have the names that they always had.
         let words = TextAudioConfig::base().init(&Device::flex()).unwrap();
         let table = ParamTable::collect(&words);
         assert_eq!(table.entries()[0].name, "text.embedding");
         assert!(table.entries().iter().all(|entry| !entry.name.starts_with("sentence")));
+    }
+
+    #[test]
+    fn what_all_captions_share_is_taken_away() {
+        let captions = ["zzzzzzzzzzzzzzzzzzzzzzzza", "zzzzzzzzzzzzzzzzzzzzzzzzb", "zzzzzzzzzzzzzzzzzzzzzzzzc"];
+        let model = model(0);
+        let read: Vec<_> = captions.iter().map(|caption| model.read_caption(caption).unwrap()).collect();
+        let cosine = |model: &TextAudioModel| {
+            let rows = floats(model.embed_captions(&read).unwrap());
+            rows[..64].iter().zip(&rows[64..128]).map(|(a, b)| a * b).sum::<f32>()
+        };
+        let before = cosine(&model);
+        let centred = model.centred_on(&read);
+        assert!(before > 0.95 && cosine(&centred) < 0.8, "{before} {}", cosine(&centred));
+        // It is kept with the weights.
+        let empty = config(0).init(&Device::flex()).unwrap();
+        let bytes = ParamTable::collect(&centred).to_safetensors(musicrl_core::params::Storage::F32).unwrap();
+        let loaded = ParamTable::collect(&empty).read_safetensors(&bytes).unwrap().apply(empty).unwrap();
+        assert_eq!(floats(loaded.embed_captions(&read).unwrap()), floats(centred.embed_captions(&read).unwrap()));
     }
 
     #[test]

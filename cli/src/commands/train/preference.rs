@@ -19,7 +19,7 @@ use musicrl_pipeline::{
         preference::{ImportedPreference, train_head},
     },
     preference::{
-        PreferenceData, PreferenceEnsemble,
+        DataConfig, PreferenceData, PreferenceEnsemble,
         centre::{Centring, centre},
     },
     train::preference::{Init, PreferenceTraining, PreferenceTrainingConfig},
@@ -72,7 +72,8 @@ pub struct Flags {
     precision: Precision,
 }
 
-const EMBEDDED: &str = "embedded";
+/// How the base inside the program is named.
+pub(super) const EMBEDDED: &str = "embedded";
 
 impl Flags {
     /// The flags that it has in common with the other trainings.
@@ -115,7 +116,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let policy: HierarchicalPolicyConfig = bundle.config(part::POLICY)?;
     let device = context.backend.device()?;
     let set = PreferenceSet::open(&flags.preferences).map_err(Error::from)?;
-    let data = data(context, &set, &config, &bundle, &device)?;
+    let data = pairs_of(context, &set, (&config.data, config.text), &bundle, &device)?;
     let captions = captions(&set);
 
     // The number of pairs to learn from, and so of steps, is known with the data.
@@ -192,10 +193,10 @@ fn on_imported(context: &Context, flags: &Flags, config: &PreferenceTrainingConf
 }
 
 /// The set as pairs, with progress where sound files are encoded.
-fn data(
+pub(super) fn pairs_of(
     context: &Context,
     set: &PreferenceSet,
-    config: &PreferenceTrainingConfig,
+    (config, text): (&DataConfig, bool),
     bundle: &Bundle,
     device: &burn::tensor::Device,
 ) -> Result<PreferenceData, Failure> {
@@ -208,7 +209,7 @@ fn data(
         bar.count(done as u64, total as u64);
         if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     };
-    Ok(PreferenceData::of_set(set, &config.data, config.text, bundle, device, &mut progress)?)
+    Ok(PreferenceData::of_set(set, config, text, bundle, device, &mut progress)?)
 }
 
 /// What the set's clips were made for, once each.
@@ -236,7 +237,8 @@ fn centre_on_policy(
     Ok(Some(centre(ensemble, bundle, &centring, device)?))
 }
 
-fn with_measurement(mut report: Report, held_out: &PreferenceReport) -> Report {
+/// Accuracy, log-loss and calibration on held-out pairs.
+pub(super) fn with_measurement(mut report: Report, held_out: &PreferenceReport) -> Report {
     let intervals = [
         ("accuracy", held_out.accuracy),
         ("log-loss", Some(held_out.log_loss)),

@@ -12,6 +12,7 @@ use crate::{
     recipe::{Baseline, StageConfig},
     train::{
         codec::CodecTrainingConfig,
+        dpo::{DpoConfig, training::PART_PAIRS as DPO_PART_PAIRS},
         fine::FineTrainingConfig,
         policy::{PolicyTrainingConfig, Vocabulary},
         preference::{PART_PAIRS, PreferenceTrainingConfig},
@@ -205,6 +206,19 @@ pub fn preference(
         .with_floats("slot activations", local.training_floats(sequences.saturating_mul(frames), slots))
         .with_trained("preference models", parameters.saturating_mul(config.members as u64))
         .with_floats("averages", kept)
+}
+
+/// Direct preference optimisation on clips of up to `clip_frames` frames: two clips a pair, the policy and its reference. No
+/// more parts of a batch exist at once than there are threads.
+#[must_use]
+pub fn dpo(config: &DpoConfig, policy: &HierarchicalPolicyConfig, clip_frames: usize) -> MemoryEstimate {
+    let parts = rayon::current_num_threads().min(config.batch_pairs.div_ceil(DPO_PART_PAIRS));
+    let clips = (2 * DPO_PART_PAIRS * parts) as u64;
+    let (slots, codebook) = (policy.layout.slots_per_frame() as u64, policy.layout.codebook_max() as u64);
+    let (global, local) = (policy.global.transformer(), policy.local.transformer());
+    let weights =
+        TransformerShape::from(&global).parameters().saturating_add(TransformerShape::from(&local).parameters());
+    policy_stacks(&global, &local, clips, clip_frames as u64, slots, codebook).with_frozen("reference", weights)
 }
 
 /// Training of the fine stage.

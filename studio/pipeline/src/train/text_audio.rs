@@ -123,7 +123,8 @@ impl TextAudioTraining {
         Self { round_trip: Some(round_trip), ..self }
     }
 
-    /// Reads captions by a frozen encoder, whose vectors of all captions are computed here. `progress` is told how many are
+    /// Reads captions by a frozen encoder, whose vectors of all captions are computed here, and centres the tower on those
+    /// that are learned from. `progress` is told how many are
     /// done and their number.
     ///
     /// # Errors
@@ -136,7 +137,9 @@ impl TextAudioTraining {
     ) -> Result<Self> {
         let model = self.model.with_sentences(sentences)?;
         let captions = Captions::read_all(&model, &*self.train, &*self.held_out, progress)?;
-        Ok(Self { model, captions, ..self })
+        let model = model.centred_on(&captions.of_part(&*self.train));
+        let params = ParamTable::collect(&model);
+        Ok(Self { model, params, captions, ..self })
     }
 
     /// The model as it is now, for inference.

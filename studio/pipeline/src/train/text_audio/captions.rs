@@ -26,7 +26,7 @@ impl Captions {
         progress: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
         let of = |pairs: &dyn Pairs| -> Vec<String> {
-            (0..pairs.len()).flat_map(|clip| pairs.captions(clip).iter().cloned().collect::<Vec<_>>()).collect()
+            (0..pairs.len()).flat_map(|clip| pairs.captions(clip).to_vec()).collect()
         };
         let captions: BTreeSet<String> = of(train).into_iter().chain(of(held_out)).collect();
         let captions: Vec<String> = captions.into_iter().collect();
@@ -51,9 +51,9 @@ impl Captions {
         }
     }
 
-    /// How many are kept.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.read.len()
+    /// What was made of the distinct captions of one part, by the alphabet.
+    pub(super) fn of_part(&self, pairs: &dyn Pairs) -> Vec<Caption> {
+        let captions: BTreeSet<&String> = (0..pairs.len()).flat_map(|clip| pairs.captions(clip)).collect();
+        captions.into_iter().filter_map(|caption| self.read.get(caption).cloned()).collect()
     }
 }
