@@ -16,7 +16,10 @@ use super::*;
 use crate::{
     corpus::{
         Split,
-        etudes::{Dynamics, Etudes, Percussion},
+        etudes::{
+            Etudes,
+            attributes::{Dynamics, Percussion},
+        },
     },
     imported::BertSentences,
     optim::AdamWConfig,
