@@ -8,8 +8,8 @@ use musicrl_pipeline::{
     Error,
     align::judges::REWARDS,
     evaluate::{
-        EVALUATION_FILE, EvaluateInput, EvaluateSettings, Evaluation, PanelSettings, PlaySpec, Prompts, RatingsInput,
-        ReferenceSettings, StatisticsSettings, System, SystemArgument, evaluate, evaluate_ratings,
+        BestOfArgument, EVALUATION_FILE, EvaluateInput, EvaluateSettings, Evaluation, PanelSettings, PlaySpec, Prompts,
+        RatingsInput, ReferenceSettings, StatisticsSettings, System, SystemArgument, evaluate, evaluate_ratings,
         form::{FORM_FILE, KEY_FILE},
         panel::JUDGES,
         read_ratings,
@@ -24,6 +24,10 @@ use crate::{failure::Failure, progress::Bar, report::Report, words};
 pub struct Flags {
     /// NAME=FOLDER of a bundle or a run, or a folder alone; `embedded` is the base inside the program
     systems: Vec<String>,
+    /// Of system NAME's clips the best of N is heard, by the rewards of a recipe's first stage (or of RECIPE#STAGE) with the
+    /// models of its base, or by rewards of the system's own bundle, with `+` between them
+    #[arg(long, value_name = "NAME=N:RECIPE|REWARD")]
+    best_of: Vec<String>,
     /// Captions, one a line, or CSV or JSONL with `caption` [default: 101 of the program's own]
     #[arg(long)]
     prompts: Option<PathBuf>,
@@ -94,6 +98,10 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let start = Instant::now();
     let ratings = flags.ratings.as_deref().map(|path| read_ratings(path, flags.key.as_deref())).transpose()?;
     let evaluation = match (flags.systems.is_empty(), ratings) {
+        (true, _) if !flags.best_of.is_empty() => {
+            return Err(Failure::usage("--best-of needs the system that plays")
+                .hint("name it: musicrl evaluate base=embedded best=embedded --best-of best=8:text_adherence"));
+        }
         (true, None) => {
             return Err(Failure::usage("no system and no ratings")
                 .hint("musicrl evaluate base=embedded new=runs/demo, or musicrl evaluate --ratings form.csv"));
@@ -121,12 +129,35 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
             dir.join(FORM_FILE).display(),
             words::shell(dir.join(FORM_FILE))
         )),
-        None if flags.ratings.is_none() => report.next(format!(
-            "let people rate: musicrl evaluate {} --export ratings",
-            flags.systems.iter().map(words::shell).collect::<Vec<_>>().join(" ")
-        )),
+        None if flags.ratings.is_none() => {
+            report.next(format!("let people rate: musicrl evaluate {} --export ratings", again(flags)))
+        }
         None => report,
     })
+}
+
+/// The systems of this evaluation, for a shell.
+fn again(flags: &Flags) -> String {
+    let systems = flags.systems.iter().map(words::shell);
+    systems
+        .chain(flags.best_of.iter().map(|best| format!("--best-of {}", words::shell(best))))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The systems, with judges for those of whose clips the best is heard.
+fn systems(flags: &Flags) -> Result<Vec<System>, Failure> {
+    let arguments = SystemArgument::parse_all(&flags.systems)?;
+    let names: Vec<&str> = arguments.iter().map(|argument| argument.name.as_str()).collect();
+    let choices = BestOfArgument::parse_all(&flags.best_of, &names)?;
+    let open = |argument: &SystemArgument| -> Result<System, Failure> {
+        let system = System::open(argument)?;
+        Ok(match choices.iter().find(|choice| choice.name == system.name) {
+            Some(choice) => system.choosing(choice)?,
+            None => system,
+        })
+    };
+    arguments.iter().map(open).collect()
 }
 
 fn statistics(flags: &Flags) -> StatisticsSettings {
@@ -135,8 +166,7 @@ fn statistics(flags: &Flags) -> StatisticsSettings {
 }
 
 fn play(context: &Context, flags: &Flags, ratings: Option<RatingsInput>) -> Result<Evaluation, Failure> {
-    let arguments = SystemArgument::parse_all(&flags.systems)?;
-    let systems = arguments.iter().map(System::open).collect::<Result<Vec<_>, _>>()?;
+    let systems = systems(flags)?;
     // Clips that people have rated are played again as they heard them.
     let rated = ratings.as_ref().and_then(|ratings| Some((ratings.play.clone()?, ratings.prompts.clone())));
     let (play, prompts) = match rated {

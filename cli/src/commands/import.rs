@@ -70,6 +70,9 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
         Model::Clap(_) => report.next(format!(
             "name it in a recipe: rewards = [{{ name = \"clap_adherence\", weight = 1.0, bundle = \"{dir}\" }}]"
         )),
+        Model::Bert(_) if flags.dir.join("tokenizer.json").is_file() => {
+            report.next(format!("musicrl train text-audio --corpus CORPUS --bundle BUNDLE --text-tower {dir}"))
+        }
         _ => report.next(format!("musicrl zoo run {dir} --inputs FILE --outputs FILE")),
     })
 }

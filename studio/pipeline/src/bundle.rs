@@ -2,9 +2,14 @@
 //!
 //! `bundle.json` lists the parts (codec, semantic tokeniser, text-audio embedding, policy, fine stage, judges) with their
 //! settings and the SHA-256 of their weights; each part's weights are a safetensors file beside it. A bundle may hold
-//! some parts only: each `train` command adds one. The embedded base is a bundle inside the binary.
+//! some parts only: each `train` command adds one. The embedded base is a bundle inside the binary. A part may stand on a
+//! published checkpoint ([`Source`]), which is named and not copied.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use burn::module::Module;
 use musicrl_core::params::{ParamTable, Storage};
@@ -46,6 +51,19 @@ struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     clip_seconds: Option<f64>,
     parts: BTreeMap<String, Part>,
+    /// Checkpoints of others that parts stand on, by part.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sources: BTreeMap<String, Source>,
+}
+
+/// A checkpoint that a part of a bundle stands on and that is not copied into it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Its folder, from the root. May be corrected by hand when the folder moved: it is no part of the identity.
+    pub path: PathBuf,
+    /// Hash of what is read of it.
+    pub sha256: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,6 +83,9 @@ impl Manifest {
         let mut text = format!("bundle 1, clips of {} s\n", self.clip_seconds());
         for (name, part) in &self.parts {
             text += &format!("{name} {} {}\n", part.sha256, part.config);
+            if let Some(source) = self.sources.get(name) {
+                text += &format!("{name} source {}\n", source.sha256);
+            }
         }
         sha256_hex(text.as_bytes())
     }
@@ -88,6 +109,7 @@ impl Bundle {
             provenance: Vec::new(),
             clip_seconds: None,
             parts: BTreeMap::new(),
+            sources: BTreeMap::new(),
         };
         Self { manifest, weights: Files::new(), origin: "new bundle".into() }
     }
@@ -152,8 +174,19 @@ impl Bundle {
         self.manifest.parts.get(name).map(|part| part.sha256.as_str())
     }
 
-    /// The hash of all that the bundle makes music with: clip length, and each part's name, settings and SHA-256. How it
-    /// came to be is no part of it.
+    /// The checkpoint that a part stands on, if any.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.manifest.sources.get(name)
+    }
+
+    /// Notes the checkpoint that a part stands on. [`Bundle::set`] of that part forgets it.
+    pub fn set_source(&mut self, name: &str, source: Source) {
+        self.manifest.sources.insert(name.to_string(), source);
+    }
+
+    /// The hash of all that the bundle makes music with: clip length, and each part's name, settings, SHA-256 and that of
+    /// the checkpoint that it stands on. How it came to be, and where that checkpoint lies, is no part of it.
     #[must_use]
     pub fn identity(&self) -> String {
         self.manifest.identity()
@@ -233,7 +266,7 @@ impl Bundle {
         table.apply(module).map_err(wrong)
     }
 
-    /// Adds or replaces a part.
+    /// Adds or replaces a part, which then stands on no checkpoint of others.
     ///
     /// # Errors
     /// When a weight is not finite or the settings cannot be written as JSON.
@@ -246,6 +279,7 @@ impl Bundle {
         })?;
         let sha256 = sha256_hex(&bytes);
         self.manifest.parts.insert(name.to_string(), Part { config, sha256 });
+        self.manifest.sources.remove(name);
         self.weights.insert(weight_file(name), bytes);
         Ok(())
     }
@@ -327,6 +361,9 @@ fn parse_manifest(bytes: &[u8], origin: &Path) -> Result<Manifest> {
             return Err(wrong("part names of lower-case letters", format!("{name:?}")));
         }
     }
+    if let Some(name) = manifest.sources.keys().find(|name| !manifest.parts.contains_key(*name)) {
+        return Err(wrong("sources of parts that are there", format!("one of {name:?}")));
+    }
     Ok(manifest)
 }
 
@@ -341,104 +378,4 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use burn::{nn::LinearConfig, tensor::Device};
-
-    use super::*;
-
-    fn saved(dir: &Path) -> Bundle {
-        let mut bundle = Bundle::new();
-        let module = LinearConfig::new(3, 2).init(&Device::flex());
-        bundle.set(part::CODEC, &serde_json::json!({"width": 3}), &module, Storage::F32).unwrap();
-        bundle.save(dir).unwrap();
-        bundle
-    }
-
-    #[test]
-    fn what_is_saved_is_read_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let bundle = saved(dir.path());
-        let read = Bundle::open(dir.path()).unwrap();
-        assert_eq!(read.to_files().unwrap(), bundle.to_files().unwrap());
-        let module = read.load(part::CODEC, LinearConfig::new(3, 2).init(&Device::flex())).unwrap();
-        assert_eq!(
-            ParamTable::collect(&module).to_safetensors(Storage::F32).unwrap(),
-            bundle.weights["codec.safetensors"]
-        );
-    }
-
-    #[test]
-    fn the_identity_changes_with_whatever_changes_the_music() {
-        let dir = tempfile::tempdir().unwrap();
-        let bundle = saved(dir.path());
-        let identity = bundle.identity();
-        let mut other = Bundle::open(dir.path()).unwrap();
-        other.push_provenance("a line for people".into());
-        assert_eq!(other.identity(), identity);
-        other.set_clip_seconds(3.0);
-        assert_ne!(other.identity(), identity);
-        let set = |width: u32, outputs: usize, name: &str| {
-            let mut other = bundle.clone();
-            let module = LinearConfig::new(3, outputs).init(&Device::flex());
-            other.set(name, &serde_json::json!({"width": width}), &module, Storage::F32).unwrap();
-            other.identity()
-        };
-        let changed = [set(3, 5, part::CODEC), set(4, 2, part::CODEC), set(3, 2, part::FINE)];
-        assert!(changed.iter().all(|other| *other != identity));
-    }
-
-    #[test]
-    fn what_a_killed_write_left_is_gone_after_the_next() {
-        let dir = tempfile::tempdir().unwrap();
-        let bundle = saved(dir.path());
-        let names = || {
-            let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
-            names.collect::<std::collections::BTreeSet<_>>()
-        };
-        let clean = names();
-        for name in &clean {
-            fs::write(dir.path().join(format!(".{}.partial", name.to_string_lossy())), "half of it").unwrap();
-        }
-        assert_eq!(names().len(), 2 * clean.len());
-        bundle.save(dir.path()).unwrap();
-        assert_eq!(names(), clean);
-        Bundle::open(dir.path()).unwrap();
-    }
-
-    #[test]
-    fn one_flipped_bit_is_refused_with_the_file_named() {
-        let dir = tempfile::tempdir().unwrap();
-        saved(dir.path());
-        let path = dir.path().join("codec.safetensors");
-        let mut bytes = fs::read(&path).unwrap();
-        let last = bytes.len() - 1;
-        bytes[last] ^= 1;
-        fs::write(&path, &bytes).unwrap();
-        let message = Bundle::open(dir.path()).unwrap_err().to_string();
-        assert!(message.contains("codec.safetensors") && message.contains("SHA-256"), "{message}");
-        fs::write(&path, &bytes[..last / 2]).unwrap();
-        assert!(Bundle::open(dir.path()).unwrap_err().to_string().contains("codec.safetensors"));
-    }
-
-    #[test]
-    fn a_part_of_another_shape_names_the_tensor() {
-        let dir = tempfile::tempdir().unwrap();
-        let bundle = saved(dir.path());
-        let message = bundle.load(part::CODEC, LinearConfig::new(4, 2).init(&Device::flex())).unwrap_err().to_string();
-        assert!(message.contains("weight") && message.contains("[4, 2]"), "{message}");
-    }
-
-    #[test]
-    fn a_missing_part_names_the_command_that_makes_it() {
-        let message = Bundle::new().config::<serde_json::Value>(part::TEXT_AUDIO).unwrap_err().to_string();
-        assert!(message.contains("musicrl train text-audio"), "{message}");
-    }
-
-    #[test]
-    fn a_part_name_cannot_escape_the_directory() {
-        let manifest = br#"{"format_version": 1, "parts": {"../x": {"config": {}, "sha256": ""}}}"#;
-        let files = Files::from([(MANIFEST.to_string(), manifest.to_vec())]);
-        let message = Bundle::from_files(files, Path::new("b")).unwrap_err().to_string();
-        assert!(message.contains("part names"), "{message}");
-    }
-}
+mod tests;

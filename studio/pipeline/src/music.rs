@@ -1,5 +1,7 @@
 //! The models of a bundle at work together: captions to prompts, tokens to sound, sound to tokens.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use musicrl_codec::{
     fine::{FineConfig, FineModel},
@@ -18,6 +20,7 @@ use rayon::prelude::*;
 use crate::{
     Error, Result,
     bundle::{Bundle, part},
+    imported::BertSentences,
 };
 
 /// First weights of a module whose weights are read from a file right after: any key will do.
@@ -41,12 +44,22 @@ pub fn load_semantic(bundle: &Bundle, device: &Device) -> Result<SemanticTokenis
     bundle.load(part::SEMANTIC, bundle.config::<SemanticConfig>(part::SEMANTIC)?.init(device)?)
 }
 
-/// Reads the text-audio embedding of a bundle.
+/// Reads the text-audio embedding of a bundle, and the sentence encoder that its text tower stands on where there is one.
 ///
 /// # Errors
-/// When the part is missing or its files do not fit.
+/// When the part is missing or its files do not fit; [`Error::File`] naming the folder of a sentence encoder that is
+/// missing or no longer the one that the tower was trained with.
 pub fn load_text_audio(bundle: &Bundle, device: &Device) -> Result<TextAudioModel> {
-    bundle.load(part::TEXT_AUDIO, bundle.config::<TextAudioConfig>(part::TEXT_AUDIO)?.init(device)?)
+    let config = bundle.config::<TextAudioConfig>(part::TEXT_AUDIO)?;
+    let model = bundle.load(part::TEXT_AUDIO, config.init(device)?)?;
+    if !model.reads_sentences() {
+        return Ok(model);
+    }
+    let source = bundle.source(part::TEXT_AUDIO).ok_or_else(|| {
+        let expected = "the folder of the sentence encoder that its text tower reads, as `sources.text_audio`";
+        Error::config("bundle", expected, format!("none in {}", bundle.origin()))
+    })?;
+    Ok(model.with_sentences(Arc::new(BertSentences::reopen(source, bundle.origin(), device)?))?)
 }
 
 /// Reads the policy of a bundle.

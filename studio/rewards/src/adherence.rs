@@ -51,11 +51,11 @@ impl TextAdherence {
         self.captions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn caption_embedding(&self, caption: &str) -> Vec<f32> {
+    fn caption_embedding(&self, caption: &str) -> Result<Vec<f32>> {
         if let Some(embedding) = self.cache().embeddings.get(caption) {
-            return embedding.clone();
+            return Ok(embedding.clone());
         }
-        let embedding = floats(self.model.embed_text(&[caption]));
+        let embedding = floats(self.model.embed_text(&[caption])?);
         let mut cache = self.cache();
         if cache.order.len() >= CAPTIONS_MAX
             && let Some(oldest) = cache.order.pop_front()
@@ -65,13 +65,13 @@ impl TextAdherence {
         if cache.embeddings.insert(caption.to_string(), embedding.clone()).is_none() {
             cache.order.push_back(caption.to_string());
         }
-        embedding
+        Ok(embedding)
     }
 
     /// The cosine of each window of the clip, in time order.
     ///
     /// # Errors
-    /// [`Error::Audio`] for audio that cannot be judged.
+    /// [`Error::Audio`] for audio that cannot be judged; [`Error::Sentence`] for a caption that the encoder refuses.
     pub fn window_scores(&self, caption: &str, audio: AudioView<'_>) -> Result<Vec<f64>> {
         let features = self.model.front_end().features(audio)?;
         let energy = audio.samples.iter().map(|sample| f64::from(*sample) * f64::from(*sample)).sum::<f64>();
@@ -82,7 +82,7 @@ impl TextAdherence {
             let expected = format!("sound (root mean square of at least {SILENCE_RMS})");
             return Err(Error::Audio { expected, got: format!("silence ({rms:.1e})") });
         }
-        let text = self.caption_embedding(caption);
+        let text = self.caption_embedding(caption)?;
         let cosine = |window: &[f32]| window.iter().zip(&text).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
         Ok(windows.chunks(self.model.dim()).map(|window| cosine(window).clamp(-1.0, 1.0)).collect())
     }
@@ -233,8 +233,8 @@ mod tests {
             cache.order.push_back(index.to_string());
             drop(cache);
             if index >= CAPTIONS_MAX {
-                let before = judge.caption_embedding("new");
-                assert_eq!(before, judge.caption_embedding("new"));
+                let before = judge.caption_embedding("new").unwrap();
+                assert_eq!(before, judge.caption_embedding("new").unwrap());
                 break;
             }
         }

@@ -3,7 +3,10 @@
 use musicrl_core::nn::{Attention, FeedForward, TransformerConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, front_end::FrontEndConfig, quantiser::EmbeddingQuantiserConfig, text::TextTokeniserConfig};
+use crate::{
+    Error, Result, front_end::FrontEndConfig, quantiser::EmbeddingQuantiserConfig, sentence::SentenceTowerConfig,
+    text::TextTokeniserConfig,
+};
 
 /// Settings of [`TextAudioModel`](crate::TextAudioModel).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +33,10 @@ pub struct TextAudioConfig {
     pub temperature_min: f64,
     /// The embedding as tokens.
     pub quantiser: EmbeddingQuantiserConfig,
+    /// A tower over the vectors of a frozen sentence encoder, in the place of the tower over words: `tokeniser` and
+    /// `text` then describe nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentence: Option<SentenceTowerConfig>,
 }
 
 fn transformer(width: usize, layers: usize, heads: usize, ff_width: usize) -> TransformerConfig {
@@ -52,6 +59,7 @@ impl TextAudioConfig {
             temperature: 0.2,
             temperature_min: 0.1,
             quantiser: EmbeddingQuantiserConfig::default(),
+            sentence: None,
         }
     }
 
@@ -86,6 +94,7 @@ impl TextAudioConfig {
             temperature: 0.07,
             temperature_min: 0.01,
             quantiser: EmbeddingQuantiserConfig::published(),
+            sentence: None,
         }
     }
 
@@ -107,6 +116,7 @@ impl TextAudioConfig {
         self.quantiser.validate()?;
         self.text.validate()?;
         self.audio.validate()?;
+        self.sentence.as_ref().map_or(Ok(()), SentenceTowerConfig::validate)?;
         for (field, config) in [("text.attention", &self.text), ("audio.attention", &self.audio)] {
             if config.attention != Attention::Bidirectional {
                 let got = "causal".to_string();

@@ -31,6 +31,13 @@ pub enum Error {
         /// What came.
         got: String,
     },
+    /// A caption that the sentence encoder refused.
+    Sentence {
+        /// What it takes.
+        expected: String,
+        /// What came.
+        got: String,
+    },
     /// Weights, shapes or numbers that `musicrl-core` refused.
     Core(musicrl_core::Error),
     /// Settings or audio that `musicrl-codec` refused.
@@ -46,6 +53,7 @@ impl fmt::Display for Error {
             Self::Config { field, expected, got } => write!(f, "`{field}` must be {expected}, got {got}"),
             Self::Shape { what, expected, got } => write!(f, "{what}: expected {expected}, got {got}"),
             Self::Audio { expected, got } => write!(f, "expected {expected}, got {got}"),
+            Self::Sentence { expected, got } => write!(f, "sentence encoder: expected {expected}, got {got}"),
             Self::Core(error) => error.fmt(f),
             Self::Codec(error) => error.fmt(f),
         }

@@ -24,7 +24,8 @@
 //! ```
 //!
 //! # Map
-//! - text side: [`text`] (hashed words and trigrams), [`towers::TextTower`]
+//! - text side: [`text`] (hashed words and trigrams), [`towers::TextTower`]; or [`sentence`]: vectors of a frozen encoder
+//!   that the caller brings, and the tower over them
 //! - audio side: [`front_end`] (any rate to log-mel frames), [`windows`], [`towers::AudioTower`]
 //! - [`config`] and [`model`]: both towers; [`contrastive`]: the loss
 //! - [`quantiser`]: embeddings as tokens
@@ -51,6 +52,7 @@ pub mod model;
 pub mod properties;
 pub mod quality;
 pub mod quantiser;
+pub mod sentence;
 pub mod text;
 pub mod towers;
 pub mod windows;
@@ -63,3 +65,4 @@ pub use model::TextAudioModel;
 pub use properties::Properties;
 pub use quality::{AcousticQuality, QualityConfig, QualityModel};
 pub use quantiser::{EmbeddingQuantiser, EmbeddingQuantiserConfig};
+pub use sentence::{SentenceEncoder, SentenceTowerConfig};

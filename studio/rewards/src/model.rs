@@ -1,5 +1,7 @@
 //! The joint embedding: captions and audio as unit vectors of one space.
 
+use std::sync::Arc;
+
 use burn::{
     module::{Module, Param},
     tensor::{Device, Int, Tensor, TensorData},
@@ -15,6 +17,7 @@ use crate::{
     contrastive::{Positives, info_nce},
     front_end::{Features, FrontEnd},
     quantiser::{EmbeddingQuantiser, EmbeddingQuantiserConfig},
+    sentence::{SentenceEncoder, SentenceTower},
     text::{TextTokeniser, Word},
     towers::{AudioTower, TextTower, normalise},
     windows::window_starts,
@@ -39,10 +42,12 @@ impl TextAudioConfig {
         let tokeniser = self.tokeniser.init()?;
         let bands = self.front_end.bands;
         Ok(TextAudioModel {
-            text: TextTower::new(tokeniser.buckets(), &self.text, self.dim, device),
+            text: self.sentence.is_none().then(|| TextTower::new(tokeniser.buckets(), &self.text, self.dim, device)),
+            sentence: self.sentence.as_ref().map(|config| SentenceTower::new(config, self.dim, device)),
             audio: AudioTower::new(bands, self.stack_frames, &self.audio, self.dim, device),
             log_inverse_temperature: Param::from_tensor(Tensor::from_data([-self.temperature.ln() as f32], device)),
             quantiser: self.quantiser.init(self.dim, device)?,
+            sentences: None,
             tokeniser,
             quantiser_config: self.quantiser.clone(),
             front_end: self.front_end.init()?,
@@ -52,13 +57,26 @@ impl TextAudioConfig {
     }
 }
 
+/// A caption as the text tower reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Caption {
+    /// Hashed words; at least one.
+    Words(Vec<Word>),
+    /// The frozen encoder's vector.
+    Sentence(Vec<f32>),
+}
+
 /// Two towers, a temperature, and the quantiser that makes tokens of the embedding.
 #[derive(Module, Debug)]
 pub struct TextAudioModel {
-    text: TextTower,
+    /// Either this or `sentence` is there.
+    text: Option<TextTower>,
+    sentence: Option<SentenceTower>,
     audio: AudioTower,
     log_inverse_temperature: Param<Tensor<1>>,
     quantiser: EmbeddingQuantiser,
+    #[module(skip)]
+    sentences: Option<Arc<dyn SentenceEncoder>>,
     #[module(skip)]
     tokeniser: TextTokeniser,
     #[module(skip)]
@@ -129,26 +147,107 @@ impl TextAudioModel {
         self.log_inverse_temperature.val().clamp_max(self.log_inverse_temperature_max).exp()
     }
 
+    /// The same model with the encoder whose vectors its text tower reads.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the tower reads words, or vectors of another width.
+    pub fn with_sentences(self, sentences: Arc<dyn SentenceEncoder>) -> Result<Self> {
+        let width = sentences.width();
+        match &self.sentence {
+            Some(tower) if tower.width() == width => Ok(Self { sentences: Some(sentences), ..self }),
+            Some(tower) => {
+                let expected = format!("the encoder's width, {width}");
+                Err(Error::Config { field: "sentence.width", expected, got: tower.width().to_string() })
+            }
+            None => {
+                let expected = "a tower over sentence vectors".to_string();
+                Err(Error::Config { field: "sentence", expected, got: "a text tower over words".into() })
+            }
+        }
+    }
+
+    /// The same model with the mean of the sentence vectors among `captions` taken away from every vector that is read; see
+    /// [`SentenceTower`]. A model that reads words stays as it is.
+    #[must_use]
+    pub fn centred_on(self, captions: &[Caption]) -> Self {
+        let vectors: Vec<&[f32]> = captions
+            .iter()
+            .filter_map(|caption| match caption {
+                Caption::Sentence(vector) => Some(vector.as_slice()),
+                Caption::Words(_) => None,
+            })
+            .collect();
+        let sentence = self.sentence.map(|tower| tower.centred_on(&vectors));
+        Self { sentence, ..self }
+    }
+
+    /// Whether captions are read by a sentence encoder, and not word by word.
+    #[must_use]
+    pub fn reads_sentences(&self) -> bool {
+        self.sentence.is_some()
+    }
+
+    /// A caption as the text tower reads it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the model reads sentences and has no encoder; whatever the encoder says.
+    pub fn read_caption(&self, caption: &str) -> Result<Caption> {
+        match (&self.sentence, &self.sentences) {
+            (None, _) => Ok(Caption::Words(self.tokeniser.tokenise(caption))),
+            (Some(_), Some(sentences)) => Ok(Caption::Sentence(sentences.encode(caption)?)),
+            (Some(_), None) => {
+                let expected = "the sentence encoder that the text tower reads".to_string();
+                Err(Error::Config { field: "sentence", expected, got: "none".into() })
+            }
+        }
+    }
+
     /// Captions as unit vectors. Any text has one, the empty one too.
     ///
     /// # Shapes
     /// - returns: [captions, dim]
-    #[must_use]
-    pub fn embed_text(&self, captions: &[&str]) -> Tensor<2> {
-        let words: Vec<Vec<Word>> = captions.iter().map(|caption| self.tokeniser.tokenise(caption)).collect();
-        self.embed_words(&words)
+    ///
+    /// # Errors
+    /// As [`TextAudioModel::read_caption`]; of a model that reads words, none.
+    pub fn embed_text(&self, captions: &[&str]) -> Result<Tensor<2>> {
+        let captions: Vec<Caption> =
+            captions.iter().map(|caption| self.read_caption(caption)).collect::<Result<_>>()?;
+        self.embed_captions(&captions)
     }
 
-    /// Tokenised captions as unit vectors.
+    /// Captions that were read as unit vectors.
     ///
     /// # Shapes
     /// - returns: [captions, dim]
-    #[must_use]
-    pub fn embed_words(&self, captions: &[Vec<Word>]) -> Tensor<2> {
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when one is not what the text tower reads.
+    pub fn embed_captions(&self, captions: &[Caption]) -> Result<Tensor<2>> {
+        let other = |at: usize, expected: &str, got: &str| Error::Shape {
+            what: "captions for the text tower",
+            expected: expected.into(),
+            got: format!("{got} as caption {at}"),
+        };
         if captions.is_empty() {
-            return Tensor::zeros([0, self.dim()], &self.log_inverse_temperature.val().device());
+            return Ok(Tensor::zeros([0, self.dim()], &self.log_inverse_temperature.val().device()));
         }
-        self.text.forward(captions)
+        match (&self.text, &self.sentence) {
+            (Some(tower), _) => {
+                let words = captions.iter().enumerate().map(|(at, caption)| match caption {
+                    Caption::Words(words) => Ok(words.as_slice()),
+                    Caption::Sentence(_) => Err(other(at, "words", "a sentence vector")),
+                });
+                Ok(tower.forward(&words.collect::<Result<Vec<_>>>()?))
+            }
+            (None, Some(tower)) => {
+                let vectors = captions.iter().enumerate().map(|(at, caption)| match caption {
+                    Caption::Sentence(vector) => Ok(vector.as_slice()),
+                    Caption::Words(_) => Err(other(at, "sentence vectors", "words")),
+                });
+                tower.forward(&vectors.collect::<Result<Vec<_>>>()?)
+            }
+            (None, None) => Err(other(0, "a text tower", "no tower")),
+        }
     }
 
     /// Windows of scaled log-mel frames as unit vectors.
@@ -247,12 +346,12 @@ impl TextAudioModel {
     /// - returns: [captions, levels]
     ///
     /// # Errors
-    /// [`Error::Shape`] for no caption at all.
+    /// [`Error::Shape`] for no caption at all; as [`TextAudioModel::read_caption`].
     pub fn text_tokens(&self, captions: &[&str]) -> Result<Tensor<2, Int>> {
         if captions.is_empty() {
             return Err(Error::Shape { what: "captions", expected: "1 or more".into(), got: "0".into() });
         }
-        let rows = captions.iter().map(|caption| self.embed_text(&[caption])).collect();
+        let rows = captions.iter().map(|caption| self.embed_text(&[caption])).collect::<Result<Vec<_>>>()?;
         self.quantiser.text_tokens(Tensor::cat(rows, 0))
     }
 
@@ -267,127 +366,15 @@ impl TextAudioModel {
     pub fn loss(
         &self,
         features: Tensor<3>,
-        captions: &[Vec<Word>],
+        captions: &[Caption],
         positives: &Positives,
     ) -> Result<(Tensor<1>, Tensor<2>, Tensor<2>)> {
         let audio = self.embed_windows(features)?;
-        let text = self.embed_words(captions);
+        let text = self.embed_captions(captions)?;
         let loss = info_nce(audio.clone(), text.clone(), self.inverse_temperature(), positives)?;
         Ok((loss, audio, text))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use musicrl_core::params::{ParamTable, Storage};
-
-    use super::*;
-
-    fn floats(tensor: Tensor<2>) -> Vec<f32> {
-        tensor.into_data().try_to_vec::<f32>().unwrap()
-    }
-
-    fn noise(seed: u64, samples: usize) -> Vec<f32> {
-        let mut stream = Key::new(seed, Purpose::Test).stream();
-        (0..samples).map(|_| (0.1 * stream.normal()) as f32).collect()
-    }
-
-    #[test]
-    fn embeddings_have_unit_length_and_prompts_of_any_kind_have_one() {
-        let model = TextAudioConfig::base().init_seeded(1, &Device::flex()).unwrap();
-        let long = "word ".repeat(10_000);
-        let rows = floats(model.embed_text(&["", "\u{0}\u{7}", "a piano", &long, "静かなピアノ"]));
-        for row in rows.chunks(model.dim()) {
-            let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
-            assert!((norm - 1.0).abs() < 1e-3, "{norm}");
-        }
-        // Padding by longer captions beside it changes a caption by rounding at most.
-        let alone = floats(model.embed_text(&["a piano"]));
-        for (a, b) in alone.iter().zip(&rows[2 * model.dim()..]) {
-            assert!((a - b).abs() < 1e-5, "{a} {b}");
-        }
-        assert_eq!(model.embed_text(&[]).dims(), [0, 64]);
-    }
-
-    #[test]
-    fn a_clip_is_the_normalised_mean_of_its_windows() {
-        let model = TextAudioConfig::base().init_seeded(1, &Device::flex()).unwrap();
-        let samples = noise(1, 102_400);
-        let view = AudioView { samples: &samples, sample_rate_hz: 16_000 };
-        let windows = model.embed_features(&model.front_end().features(view).unwrap()).unwrap();
-        assert_eq!(windows.dims(), [3, 64]);
-        let mean: Vec<f32> = floats(windows.mean_dim(0));
-        let norm = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
-        let clip = floats(model.embed_clips(&[view]).unwrap());
-        for (a, b) in clip.iter().zip(mean) {
-            assert!((a - b / norm).abs() < 1e-5, "{a} {b}");
-        }
-    }
-
-    #[test]
-    fn a_clip_does_not_depend_on_the_batch() {
-        let model = TextAudioConfig::base().init_seeded(1, &Device::flex()).unwrap();
-        let samples: Vec<Vec<f32>> = [102_400, 40_000, 150_000].iter().map(|n| noise(*n as u64, *n)).collect();
-        let views: Vec<AudioView<'_>> =
-            samples.iter().map(|samples| AudioView { samples, sample_rate_hz: 16_000 }).collect();
-        let together = floats(model.embed_clips(&views).unwrap());
-        for (view, row) in views.iter().zip(together.chunks(64)) {
-            assert_eq!(floats(model.embed_clips(&[*view]).unwrap()), row);
-        }
-    }
-
-    #[test]
-    fn the_loss_has_a_gradient_for_every_tower_and_none_for_the_quantiser() {
-        let device = Device::flex().autodiff();
-        let model = TextAudioConfig::base().init_seeded(1, &device).unwrap();
-        let table = ParamTable::collect(&model);
-        let frames = model.window_frames();
-        let mut stream = Key::new(1, Purpose::Test).stream();
-        let values: Vec<f32> = (0..3 * frames * 80).map(|_| stream.normal() as f32).collect();
-        let features = Tensor::from_data(TensorData::new(values, [3, frames, 80]), &device);
-        let words: Vec<Vec<Word>> =
-            ["a calm piano", "loud drums", "two flutes"].iter().map(|c| model.tokeniser().tokenise(c)).collect();
-        let (loss, ..) = model.loss(features, &words, &Positives::from_groups(&[0, 1, 2])).unwrap();
-        let grads = musicrl_core::params::gradients(&model, &loss.backward());
-        for entry in table.entries() {
-            let moves = grads[entry.range()].iter().any(|grad| *grad != 0.0);
-            assert_eq!(moves, entry.trainable, "{}", entry.name);
-            assert_eq!(entry.trainable, !entry.name.starts_with("quantiser"), "{}", entry.name);
-            assert!(grads[entry.range()].iter().all(|grad| grad.is_finite()), "{}", entry.name);
-        }
-    }
-
-    #[test]
-    fn weights_survive_a_file_and_tokens_come_of_both_modalities() {
-        let device = Device::flex();
-        let config = TextAudioConfig::base();
-        let model = config.init_seeded(1, &device).unwrap();
-        let captions: Vec<String> = (0..80).map(|i| format!("caption number {i}")).collect();
-        let captions: Vec<&str> = captions.iter().map(String::as_str).collect();
-        let text = model.embed_text(&captions);
-        let quantiser = model.quantiser_config().fit(text.clone(), text, 1).unwrap();
-        let model = model.with_quantiser(quantiser).unwrap();
-        let bytes = ParamTable::collect(&model).to_safetensors(Storage::F32).unwrap();
-        let empty = config.init(&device).unwrap();
-        let loaded = ParamTable::collect(&empty).read_safetensors(&bytes).unwrap().apply(empty).unwrap();
-        let tokens = |model: &TextAudioModel| {
-            let tokens = model.text_tokens(&captions[..9]).unwrap();
-            assert_eq!(tokens.dims(), [9, 6]);
-            tokens.into_data()
-        };
-        assert_eq!(tokens(&loaded), tokens(&model));
-        let samples = noise(1, 102_400);
-        let audio = model.audio_tokens(&[AudioView { samples: &samples, sample_rate_hz: 16_000 }]).unwrap();
-        assert_eq!(audio.dims(), [1, 6]);
-        assert!(model.text_tokens(&[]).is_err());
-    }
-
-    #[test]
-    fn windows_of_another_size_and_short_clips_are_named() {
-        let model = TextAudioConfig::base().init(&Device::flex()).unwrap();
-        let error = model.embed_windows(Tensor::zeros([1, 3, 80], &Device::flex())).unwrap_err().to_string();
-        assert!(error.contains("104, 80"), "{error}");
-        let short = AudioView { samples: &[0.1; 16_000], sample_rate_hz: 16_000 };
-        assert!(model.embed_clips(&[short]).unwrap_err().to_string().contains("2.080 s"));
-    }
-}
+mod tests;

@@ -44,10 +44,10 @@ impl TextTower {
     /// - prompts: n lists of words, none empty
     /// - returns: [n, dim]
     #[must_use]
-    pub fn forward(&self, prompts: &[Vec<Word>]) -> Tensor<2> {
+    pub fn forward(&self, prompts: &[&[Word]]) -> Tensor<2> {
         let device = self.embedding.val().device();
         let [_, width] = self.embedding.val().dims();
-        let (n, time) = (prompts.len(), prompts.iter().map(Vec::len).max().unwrap_or(0).max(1));
+        let (n, time) = (prompts.len(), prompts.iter().map(|words| words.len()).max().unwrap_or(0).max(1));
         let (vectors, places) = self.word_vectors(prompts, &device);
         let mut ids = vec![0_i64; n * time];
         let mut present = vec![0.0_f32; n * time];
@@ -77,10 +77,10 @@ impl TextTower {
     ///
     /// # Shapes
     /// - returns: [distinct words, width]
-    fn word_vectors<'a>(&self, prompts: &'a [Vec<Word>], device: &Device) -> (Tensor<2>, BTreeMap<&'a Word, i64>) {
+    fn word_vectors<'a>(&self, prompts: &[&'a [Word]], device: &Device) -> (Tensor<2>, BTreeMap<&'a Word, i64>) {
         let mut places = BTreeMap::new();
         let mut used = BTreeMap::new();
-        for word in prompts.iter().flatten() {
+        for word in prompts.iter().copied().flatten() {
             let next = places.len() as i64;
             places.entry(word).or_insert(next);
             for bucket in std::iter::once(&word.word).chain(&word.trigrams) {

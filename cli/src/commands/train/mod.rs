@@ -1,6 +1,7 @@
 //! `musicrl train`: each command trains one part of a bundle.
 
 mod codec;
+mod dpo;
 mod fine;
 mod policy;
 mod preference;
@@ -39,7 +40,7 @@ pub enum Command {
     /// The semantic tokeniser: sound to its long-term structure
     Semantic(Flags),
     /// The joint embedding of text and audio: the condition and the judge
-    TextAudio(Flags),
+    TextAudio(text_audio::TextAudioFlags),
     /// The token policy, on the tokens of a corpus
     Policy(Flags),
     /// The fine stage: coarse tokens to all of them
@@ -48,6 +49,8 @@ pub enum Command {
     Quality(Box<quality::QualityFlags>),
     /// The user preference model: what listeners like, from their choices
     Preference(preference::Flags),
+    /// The token policy, on preferences alone: direct preference optimisation, a control
+    Dpo(dpo::Flags),
 }
 
 /// Sizes that settings start from.
@@ -213,5 +216,6 @@ pub fn run(context: &Context, command: &Command) -> Result<Report, Failure> {
         Command::TextAudio(flags) => text_audio::run(context, flags),
         Command::Quality(flags) => quality::run(context, flags),
         Command::Preference(flags) => preference::run(context, flags),
+        Command::Dpo(flags) => dpo::run(context, flags),
     }
 }

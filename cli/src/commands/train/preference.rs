@@ -18,7 +18,7 @@ use musicrl_pipeline::{
     evaluate_preference::PreferenceReport,
     imported::is_imported,
     preference::{
-        PreferenceData, PreferenceEnsemble,
+        DataConfig, PreferenceData, PreferenceEnsemble,
         centre::{Centring, centre},
     },
     train::preference::{Init, PreferenceTraining, PreferenceTrainingConfig},
@@ -71,7 +71,8 @@ pub struct Flags {
     precision: Precision,
 }
 
-const EMBEDDED: &str = "embedded";
+/// How the base inside the program is named.
+pub(super) const EMBEDDED: &str = "embedded";
 
 impl Flags {
     /// The flags that it has in common with the other trainings.
@@ -115,7 +116,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let policy: HierarchicalPolicyConfig = bundle.config(part::POLICY)?;
     let device = context.backend.device()?;
     let sets = open_sets(&flags.preferences)?;
-    let data = data(context, &sets, &config, &bundle, &device)?;
+    let data = pairs_of(context, &sets, (&config.data, config.text), &bundle, &device)?;
     let captions = captions(&sets);
 
     // The number of pairs to learn from, and so of steps, is known with the data.
@@ -174,10 +175,10 @@ fn open_sets(paths: &[PathBuf]) -> Result<Vec<PreferenceSet>, Failure> {
 }
 
 /// The sets as pairs, with progress where sound files are encoded.
-fn data(
+pub(super) fn pairs_of(
     context: &Context,
     sets: &[PreferenceSet],
-    config: &PreferenceTrainingConfig,
+    (config, text): (&DataConfig, bool),
     bundle: &Bundle,
     device: &burn::tensor::Device,
 ) -> Result<PreferenceData, Failure> {
@@ -188,7 +189,7 @@ fn data(
         bar.count(done as u64, total as u64);
         if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     };
-    Ok(PreferenceData::of_sets(sets, &config.data, config.text, bundle, device, &mut progress)?)
+    Ok(PreferenceData::of_sets(sets, config, text, bundle, device, &mut progress)?)
 }
 
 /// What the sets' clips were made for, once each.
@@ -220,7 +221,8 @@ fn centre_on_policy(
     Ok(Some(centre(ensemble, bundle, &centring, device)?))
 }
 
-fn with_measurement(mut report: Report, held_out: &PreferenceReport) -> Report {
+/// Accuracy, log-loss and calibration on held-out pairs.
+pub(super) fn with_measurement(mut report: Report, held_out: &PreferenceReport) -> Report {
     let intervals = [
         ("accuracy", held_out.accuracy),
         ("log-loss", Some(held_out.log_loss)),

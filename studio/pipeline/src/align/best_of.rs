@@ -9,7 +9,7 @@ use musicrl_core::{
 use super::{
     family::{Player, PromptOf},
     judges::Judges,
-    play::{PlaySettings, Played, play},
+    play::{PlaySettings, Played, play_clips},
 };
 use crate::{Error, Result};
 
@@ -45,11 +45,29 @@ pub fn play_best_of<M: Player>(
     (step, first_clip): (u64, u64),
     n: usize,
 ) -> Result<BestOf<PromptOf<M>>> {
+    let numbers: Vec<u64> = (0..(captions.len() * n) as u64).map(|clip| first_clip.wrapping_add(clip)).collect();
+    play_best_of_clips(policy, music, judges, captions, settings, (step, &numbers), n)
+}
+
+/// As [`play_best_of`], with a number for each candidate: candidate `j` of caption `i` draws the random numbers of
+/// (seed, `step`, `numbers[i n + j]`).
+///
+/// # Errors
+/// As [`play_best_of`]; other numbers of candidates than n a caption.
+pub fn play_best_of_clips<M: Player>(
+    policy: &M::Policy,
+    music: &M,
+    judges: &Judges,
+    captions: &[&str],
+    settings: &PlaySettings,
+    (step, numbers): (u64, &[u64]),
+    n: usize,
+) -> Result<BestOf<PromptOf<M>>> {
     if n == 0 {
         return Err(Error::config("best_of", "at least 1", 0));
     }
     let wanted: Vec<&str> = captions.iter().flat_map(|caption| std::iter::repeat_n(*caption, n)).collect();
-    let played = play(policy, music, &wanted, settings, (step, first_clip), true)?;
+    let played = play_clips(policy, music, &wanted, settings, (step, numbers), true)?;
     let verdicts = played.judge(judges, &wanted, music)?;
     let totals: Vec<f64> = verdicts.total.iter().map(|score| score.value().unwrap_or(f64::NEG_INFINITY)).collect();
     let chosen: Vec<usize> = totals.chunks(n).map(first_highest).collect();

@@ -2,13 +2,15 @@
 
 use burn::tensor::{Bool, Tensor};
 use musicrl_core::{
-    policy::{ConditionPrompt, Policy as _, Prompt as _, frames_from_tokens},
+    policy::{ConditionPrompt, Prompt as _, frames_from_tokens},
     reward::SumReport,
     rl::{Actions, ChunkLogits, token_terms_chunked},
+    sampling::SamplingConfig,
+    tokens::Tokens,
 };
 
 use super::{
-    family::{Learnable as _, Player, PromptOf},
+    family::{Learnable, Player, PromptOf},
     hidden::Hidden,
     judges::{Judges, mean},
     play::{PlaySettings, Played, distinct_share, play},
@@ -87,22 +89,38 @@ pub fn measure_from<M: Player>(
 ) -> Result<Measurement<PromptOf<M>>> {
     let played = play(policy, music, captions, settings, (EVALUATION_STEP, first_clip), judges.hear_audio())?;
     let verdicts = played.judge(judges, captions, music)?;
+    let (sequence_kl, entropy) = divergence(policy, reference, &played.prompt, &played.tokens, &settings.sampling)?;
+    Ok(Measurement { played, verdicts, sequence_kl, entropy })
+}
+
+/// Of each clip that `policy` played: its exact KL to `reference` summed over the clip, and its mean entropy a token, both
+/// in nats, at the states that it visited. Clips are of one length.
+///
+/// # Errors
+/// When a model refuses its input.
+pub(crate) fn divergence<P: Learnable>(
+    policy: &P,
+    reference: &P,
+    prompt: &P::Prompt,
+    clips: &[Tokens],
+    sampling: &SamplingConfig,
+) -> Result<(Vec<f64>, Vec<f64>)> {
     let (mut sequence_kl, mut entropy) = (Vec::new(), Vec::new());
-    let indices: Vec<usize> = (0..captions.len()).collect();
+    let indices: Vec<usize> = (0..clips.len()).collect();
     let device = policy.device();
-    for clips in indices.chunks(M::Policy::clips_at_once().min(CLIPS)) {
-        let prompt = played.prompt.select(clips)?;
-        let tokens: Vec<_> = clips.iter().map(|clip| played.tokens[*clip].clone()).collect();
+    for part in indices.chunks(P::clips_at_once().min(CLIPS)) {
+        let prompt = prompt.select(part)?;
+        let tokens: Vec<_> = part.iter().map(|clip| clips[*clip].clone()).collect();
         let frames = frames_from_tokens(policy.layout(), &tokens, &device)?;
         let dims @ [count, time, slots] = frames.dims();
-        let hidden = Hidden::of(policy, &prompt, frames.clone(), &settings.sampling)?;
-        let other = Hidden::of(reference, &prompt, frames.clone(), &settings.sampling)?;
+        let hidden = Hidden::of(policy, &prompt, frames.clone(), sampling)?;
+        let other = Hidden::of(reference, &prompt, frames.clone(), sampling)?;
         let mask = Tensor::<3, Bool>::full(dims, true, &device);
         let actions = Actions { ids: frames.clone(), mask };
         let terms = token_terms_chunked(&actions, time.max(1), |range| {
             Ok(ChunkLogits {
-                policy: hidden.shaped(policy, range.clone(), &settings.sampling, &frames)?,
-                reference: Some(other.tempered(reference, range, &settings.sampling)?),
+                policy: hidden.shaped(policy, range.clone(), sampling, &frames)?,
+                reference: Some(other.tempered(reference, range, sampling)?),
             })
         })?;
         let rows = |x: &Tensor<2>| -> Vec<f64> {
@@ -111,7 +129,7 @@ pub fn measure_from<M: Player>(
         };
         sequence_kl.extend(rows(&terms.kl));
         entropy.extend(rows(&terms.entropy).into_iter().map(|sum| sum / (time * slots).max(1) as f64));
-        debug_assert_eq!(count, clips.len());
+        debug_assert_eq!(count, part.len());
     }
-    Ok(Measurement { played, verdicts, sequence_kl, entropy })
+    Ok((sequence_kl, entropy))
 }

@@ -12,6 +12,7 @@ use crate::{
     recipe::{Baseline, StageConfig},
     train::{
         codec::CodecTrainingConfig,
+        dpo::{DpoConfig, training::PART_PAIRS as DPO_PART_PAIRS},
         fine::FineTrainingConfig,
         policy::{PolicyTrainingConfig, Vocabulary},
         preference::{PART_PAIRS, PreferenceTrainingConfig},
@@ -98,10 +99,20 @@ pub fn text_audio(model: &TextAudioConfig, config: &TextAudioTrainingConfig) -> 
     let (audio, text) = (TransformerShape::from(&model.audio), TransformerShape::from(&model.text));
     let pairs = config.batch_pairs as u64;
     let words = product(&[model.tokeniser.word_buckets + model.tokeniser.trigram_buckets, model.text.width]);
+    // Activations and weights of the text side; the frozen encoder's own memory is the checkpoint's size.
+    let (text_floats, text_weights) = match &model.sentence {
+        Some(sentence) => {
+            let row = sentence.width.saturating_add(sentence.hidden).saturating_add(model.dim) as u64;
+            (pairs.saturating_mul(row).saturating_mul(4), sentence.parameters(model.dim) as u64)
+        }
+        None => {
+            (text.training_floats(pairs, model.tokeniser.words_max as u64), text.parameters().saturating_add(words))
+        }
+    };
     MemoryEstimate::new()
         .with_floats("audio activations", audio.training_floats(pairs, positions))
-        .with_floats("text activations", text.training_floats(pairs, model.tokeniser.words_max as u64))
-        .with_trained("towers", audio.parameters().saturating_add(text.parameters()).saturating_add(words))
+        .with_floats("text activations", text_floats)
+        .with_trained("towers", audio.parameters().saturating_add(text_weights))
         .with_floats("features kept", (config.cache_mib as u64).saturating_mul(1 << 18))
 }
 
@@ -195,6 +206,19 @@ pub fn preference(
         .with_floats("slot activations", local.training_floats(sequences.saturating_mul(frames), slots))
         .with_trained("preference models", parameters.saturating_mul(config.members as u64))
         .with_floats("averages", kept)
+}
+
+/// Direct preference optimisation on clips of up to `clip_frames` frames: two clips a pair, the policy and its reference. No
+/// more parts of a batch exist at once than there are threads.
+#[must_use]
+pub fn dpo(config: &DpoConfig, policy: &HierarchicalPolicyConfig, clip_frames: usize) -> MemoryEstimate {
+    let parts = rayon::current_num_threads().min(config.batch_pairs.div_ceil(DPO_PART_PAIRS));
+    let clips = (2 * DPO_PART_PAIRS * parts) as u64;
+    let (slots, codebook) = (policy.layout.slots_per_frame() as u64, policy.layout.codebook_max() as u64);
+    let (global, local) = (policy.global.transformer(), policy.local.transformer());
+    let weights =
+        TransformerShape::from(&global).parameters().saturating_add(TransformerShape::from(&local).parameters());
+    policy_stacks(&global, &local, clips, clip_frames as u64, slots, codebook).with_frozen("reference", weights)
 }
 
 /// Training of the fine stage.

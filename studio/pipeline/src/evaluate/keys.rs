@@ -10,6 +10,15 @@ pub(super) fn clip_number(prompt: usize, take: usize) -> u64 {
     take as u64 * TAKE_STRIDE + prompt as u64
 }
 
+/// Candidates of one clip are numbered farther apart than all takes: see [`candidate_number`].
+const CANDIDATE_STRIDE: u64 = 1 << 44;
+
+/// The clip of a key that a candidate of best-of-n has. Candidate 0 is the clip that the system plays without choosing, and
+/// more candidates change none that were there.
+pub(super) fn candidate_number(prompt: usize, take: usize, candidate: usize) -> u64 {
+    candidate as u64 * CANDIDATE_STRIDE + clip_number(prompt, take)
+}
+
 /// Bootstrap resamples of prompts: every statistic sees the same ones.
 pub(super) fn bootstrap(seed: u64) -> Key {
     Key::new(seed, Purpose::Bootstrap)

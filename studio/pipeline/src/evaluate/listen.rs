@@ -3,7 +3,7 @@
 
 use burn::tensor::Device;
 use musicrl_core::{
-    policy::Policy as _,
+    policy::{HierarchicalPolicy, Policy as _},
     reward::{AudioView, Score},
     tokens::Tokens,
 };
@@ -24,9 +24,10 @@ use super::{
 use crate::{
     Error, Result,
     align::{
+        best_of::play_best_of_clips,
         judges::Judges,
         measure::EVALUATION_STEP,
-        play::{PlaySettings, play},
+        play::{PlaySettings, Played, play_clips},
     },
     bundle::Bundle,
     music::{Music, load_policy},
@@ -78,6 +79,7 @@ impl<'a> Ears<'a> {
 }
 
 /// What was heard of one system.
+#[derive(Default)]
 pub(super) struct Heard {
     /// Each clip.
     pub clips: Vec<ClipReport>,
@@ -87,6 +89,55 @@ pub(super) struct Heard {
     pub embedded: Embedded,
     /// The clips' tokens.
     pub tokens: Vec<Tokens>,
+    /// Clips of which no candidate could be scored.
+    pub unchosen: usize,
+}
+
+/// What plays a system's clips.
+struct Stand {
+    policy: HierarchicalPolicy,
+    music: Music,
+    settings: PlaySettings,
+    /// Who chooses, among how many.
+    choice: Option<(Judges, usize)>,
+}
+
+impl Stand {
+    fn new(system: &System, settings: &EvaluateSettings, device: &Device) -> Result<Self> {
+        let policy = load_policy(&system.bundle, device)?;
+        let music = Music::load(&system.bundle, device)?;
+        let frames = policy.layout().frames_in(settings.play.clip_seconds).max(1);
+        let (sampling, seed) = (settings.play.sampling.clone(), settings.play.seed);
+        let play = PlaySettings { sampling, frames, seed, batch: settings.batch.max(1), given: None };
+        let choice = match &system.best_of {
+            None => None,
+            Some(best) => Some((Judges::of_recipe(&best.rewards, &best.judges, device)?, best.candidates)),
+        };
+        Ok(Self { policy, music, settings: play, choice })
+    }
+
+    /// Captions that are played together: memory does not grow with the number of candidates.
+    fn together(&self) -> usize {
+        let candidates = self.choice.as_ref().map_or(1, |(_, candidates)| *candidates);
+        (self.settings.batch / candidates.max(1)).max(1)
+    }
+
+    /// Clips of take `take` of prompts from `first` on, the number that each one has, and of how many no candidate could be
+    /// scored.
+    fn play(&self, captions: &[&str], first: usize, take: usize) -> Result<(Played, Vec<u64>, usize)> {
+        let (policy, music, settings) = (&self.policy, &self.music, &self.settings);
+        let Some((judges, n)) = &self.choice else {
+            let numbers: Vec<u64> = (0..captions.len()).map(|at| keys::clip_number(first + at, take)).collect();
+            let played = play_clips(policy, music, captions, settings, (EVALUATION_STEP, &numbers), true)?;
+            return Ok((played, numbers, 0));
+        };
+        let numbers: Vec<u64> =
+            (0..captions.len() * n).map(|clip| keys::candidate_number(first + clip / n, take, clip % n)).collect();
+        let best = play_best_of_clips(policy, music, judges, captions, settings, (EVALUATION_STEP, &numbers), *n)?;
+        let chosen = best.chosen.iter().enumerate().map(|(at, candidate)| numbers[at * n + candidate]).collect();
+        let unchosen = best.verdicts.total.iter().filter(|score| score.value().is_none()).count();
+        Ok((best.played, chosen, unchosen))
+    }
 }
 
 /// Plays all prompts on system `at`; `done` is told every so many clips.
@@ -98,24 +149,16 @@ pub(super) fn listen(
     device: &Device,
     done: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<Heard> {
-    let policy = load_policy(&system.bundle, device)?;
-    let music = Music::load(&system.bundle, device)?;
-    let rate = music.sample_rate_hz();
-    let batch = settings.batch.max(1);
-    let play_settings = PlaySettings {
-        sampling: settings.play.sampling.clone(),
-        frames: policy.layout().frames_in(settings.play.clip_seconds).max(1),
-        seed: settings.play.seed,
-        batch,
-        given: None,
-    };
+    let stand = Stand::new(system, settings, device)?;
+    let rate = stand.music.sample_rate_hz();
+    let together = stand.together();
     let captions: Vec<&str> = prompts.iter().map(String::as_str).collect();
-    let mut heard = Heard { clips: Vec::new(), ratings: Vec::new(), embedded: Embedded::default(), tokens: Vec::new() };
+    let mut heard = Heard::default();
     for take in 0..settings.play.takes {
-        for (part, captions) in captions.chunks(batch).enumerate() {
-            let first = part * batch;
-            let clip = keys::clip_number(first, take);
-            let played = play(&policy, &music, captions, &play_settings, (EVALUATION_STEP, clip), true)?;
+        for (part, captions) in captions.chunks(together).enumerate() {
+            let first = part * together;
+            let (played, numbers, unchosen) = stand.play(captions, first, take)?;
+            heard.unchosen += unchosen;
             let clips: Vec<RatedClip<'_>> = captions
                 .iter()
                 .zip(&played.audio)
@@ -160,7 +203,7 @@ pub(super) fn listen(
                     system: at,
                     prompt,
                     take,
-                    clip: keys::clip_number(prompt, take),
+                    clip: numbers.get(offset).copied().unwrap_or_default(),
                     sound: format!("{:016x}", clip.fingerprint()),
                     signal: signal_facts(clip.audio),
                     scores: scores.iter().map(|raw| raw.get(offset).and_then(Score::value)).collect(),

@@ -1,7 +1,7 @@
 //! Evaluation of music systems: the same prompts and random numbers for all, ratings, and statistics that clustered
 //! ratings allow.
 //!
-//! - what is compared: [`system`] (bundles under names), [`prompts`] (101 captions, or one's own)
+//! - what is compared: [`system`] (bundles under names), [`best_of`] (the best of n of their clips), [`prompts`] (101 captions, or one's own)
 //! - who rates: [`rater`] (the contract and panels), [`panel`] (simulated populations), [`form`] (clips under blinded
 //!   names for people), [`ratings_file`] (filled forms, preference sets); people and programs stay apart in [`ratings`]
 //! - [`run`]: plays, lets everybody rate and judge, compares; [`listen`] is what happens to a clip
@@ -9,6 +9,7 @@
 //!   (rewards as measures), [`distribution`] (embeddings against a [`mod@reference`]), [`signal`] (silence, clipping)
 //! - [`report`]: `evaluation.json`, which `spec/evaluation.md` describes; [`table`]: the same for a terminal
 
+pub mod best_of;
 pub mod distribution;
 pub mod form;
 mod keys;
@@ -29,6 +30,7 @@ pub mod signal;
 pub mod system;
 pub mod table;
 
+pub use best_of::{BestOf, BestOfArgument};
 pub use panel_report::{PanelReport, panel_report};
 pub use prompts::Prompts;
 pub use rater::{Panel, RatedClip, Rater};

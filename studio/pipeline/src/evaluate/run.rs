@@ -11,6 +11,7 @@ use musicrl_rewards::TextAudioModel;
 use rayon::prelude::*;
 
 use super::{
+    best_of::best_of_notes,
     distribution::{Embedded, distribution_report, embed},
     form::{Export, Key, KeySystem},
     listen::{ClipReport, Ears, Heard, listen},
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    align::play::distinct_share,
+    align::{judges::Judges, play::distinct_share},
     bundle::part,
     music::load_text_audio,
     run::{Machine, Versions},
@@ -104,8 +105,11 @@ pub fn evaluate(
     settings.validate()?;
     let Some(judge) = systems.first() else { return Err(Error::config("systems", "at least one", "none")) };
     let names: Vec<String> = systems.iter().map(|system| system.name.clone()).collect();
-    let infos = systems.iter().map(System::info).collect::<Result<Vec<_>>>()?;
+    let prompts = &input.prompts.captions;
+    let clips_each = prompts.len() * settings.play.takes;
+    let infos = systems.iter().map(|system| system.info(clips_each)).collect::<Result<Vec<_>>>()?;
     let mut notes = differences(systems)?;
+    notes.extend(best_of_notes(systems, clips_each));
     notes.extend(lengths(systems, settings.play.clip_seconds));
     let outside = input.ratings.as_ref().map(|ratings| adopt(ratings, &infos, &mut notes)).transpose()?;
     let same_clips = input.ratings.as_ref().and_then(|ratings| ratings.play.as_ref()) == Some(&settings.play)
@@ -115,9 +119,11 @@ pub fn evaluate(
     }
     let device = device.clone().inner();
     let embedding = load_text_audio(&judge.bundle, &device)?;
+    // A judge that cannot be had is no reason to have played for hours.
+    for best in systems.iter().filter_map(|system| system.best_of.as_ref()) {
+        Judges::of_recipe(&best.rewards, &best.judges, &device)?;
+    }
     let panel = settings.panel.as_ref().map(simulated_panel).transpose()?;
-    let prompts = &input.prompts.captions;
-    let clips_each = prompts.len() * settings.play.takes;
     let rate = infos.first().and_then(|info| info.sample_rate_hz).unwrap_or(16_000);
     let form = (rate, settings.play.clip_seconds);
     let reference = Reference::choose(&settings.reference, &judge.bundle, form, clips_each, settings.play.seed)?;
@@ -137,7 +143,12 @@ pub fn evaluate(
     };
     let mut heard = Vec::with_capacity(systems.len());
     for (at, system) in systems.iter().enumerate() {
-        heard.push(listen((at, system), prompts, settings, &ears, &device, &mut count)?);
+        let of_system = listen((at, system), prompts, settings, &ears, &device, &mut count)?;
+        if of_system.unchosen > 0 {
+            let (name, clips) = (&system.name, of_system.unchosen);
+            notes.push(format!("{name}: no candidate of {clips} clips could be scored; their first ones are heard"));
+        }
+        heard.push(of_system);
     }
     let reference = match reference {
         Ok(reference) => Some(hear_reference(&reference, &embedding, &mut count)?),
@@ -232,7 +243,7 @@ fn adopt(input: &RatingsInput, infos: &[SystemInfo], notes: &mut Vec<String>) ->
         if let (Some(rated), Some(here)) = (sha256, &infos[at].sha256)
             && rated != here
         {
-            let (expected, got) = (format!("the bundle that was rated ({rated})"), format!("another ({here})"));
+            let (expected, got) = (format!("the system that was rated ({rated})"), format!("another ({here})"));
             return Err(Error::config(format!("system `{name}`"), expected, got));
         }
         places.push(place);

@@ -1,4 +1,4 @@
-//! The systems that are compared: bundles under names.
+//! The systems that are compared: bundles under names, each clip as it is played or the best of several.
 
 use std::{
     collections::BTreeSet,
@@ -9,9 +9,10 @@ use musicrl_codec::neural::CodecConfig;
 use musicrl_core::{policy::HierarchicalPolicyConfig, tokens::TokenLayout};
 use serde::{Deserialize, Serialize};
 
+use super::best_of::{BestOf, BestOfArgument, BestOfInfo};
 use crate::{
     Error, Result,
-    bundle::{Bundle, part},
+    bundle::{Bundle, part, sha256_hex},
     recipe::EMBEDDED,
 };
 
@@ -80,6 +81,8 @@ pub struct System {
     pub path: PathBuf,
     /// Its models.
     pub bundle: Bundle,
+    /// Who chooses among how many of its clips; `None`: each clip that it plays is heard.
+    pub best_of: Option<BestOf>,
 }
 
 /// What a report says about a system.
@@ -89,7 +92,7 @@ pub struct SystemInfo {
     pub name: String,
     /// Where it came from; `None` where only its ratings are known.
     pub path: Option<String>,
-    /// The bundle's identity; see [`Bundle::identity`].
+    /// The bundle's identity (see [`Bundle::identity`]), joined with that of what chooses among its clips.
     pub sha256: Option<String>,
     /// Samples a second of its sound.
     pub sample_rate_hz: Option<u32>,
@@ -98,6 +101,9 @@ pub struct SystemInfo {
     /// How it came to be, for people.
     #[serde(default)]
     pub provenance: Vec<String>,
+    /// Who chose among how many of its clips.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_of: Option<BestOfInfo>,
 }
 
 impl SystemInfo {
@@ -111,6 +117,7 @@ impl SystemInfo {
             sample_rate_hz: None,
             clip_seconds: None,
             provenance: Vec::new(),
+            best_of: None,
         }
     }
 }
@@ -129,21 +136,43 @@ impl System {
         } else {
             Bundle::open(path)?
         };
-        Ok(Self { name: argument.name.clone(), path: path.clone(), bundle })
+        Ok(Self { name: argument.name.clone(), path: path.clone(), bundle, best_of: None })
     }
 
-    /// What a report says about it.
+    /// The same system, of whose clips a judge chooses.
+    ///
+    /// # Errors
+    /// As [`BestOf::open`].
+    pub fn choosing(self, argument: &BestOfArgument) -> Result<Self> {
+        let best_of = Some(BestOf::open(argument, &self.bundle)?);
+        Ok(Self { best_of, ..self })
+    }
+
+    /// The hash of what is heard of it: its bundle's identity, joined with that of what chooses among its clips.
+    ///
+    /// # Errors
+    /// As [`BestOf::identity`].
+    pub fn identity(&self) -> Result<String> {
+        let bundle = self.bundle.identity();
+        match &self.best_of {
+            None => Ok(bundle),
+            Some(best) => Ok(sha256_hex(format!("{bundle}\n{}\n", best.identity()?).as_bytes())),
+        }
+    }
+
+    /// What a report says about it when `heard` of its clips are.
     ///
     /// # Errors
     /// When the bundle lacks the codec.
-    pub fn info(&self) -> Result<SystemInfo> {
+    pub fn info(&self, heard: usize) -> Result<SystemInfo> {
         Ok(SystemInfo {
             name: self.name.clone(),
             path: Some(self.path.display().to_string()),
-            sha256: Some(self.bundle.identity()),
+            sha256: Some(self.identity()?),
             sample_rate_hz: Some(self.bundle.config::<CodecConfig>(part::CODEC)?.sample_rate_hz),
             clip_seconds: Some(self.bundle.clip_seconds()),
             provenance: self.bundle.provenance().to_vec(),
+            best_of: self.best_of.as_ref().map(|best| best.info(heard)),
         })
     }
 }
@@ -174,9 +203,10 @@ pub fn differences(systems: &[System]) -> Result<Vec<String>> {
                 .into(),
         );
     }
+    let identities = systems.iter().map(System::identity).collect::<Result<Vec<_>>>()?;
     for (at, system) in systems.iter().enumerate() {
-        let same = systems[..at].iter().find(|other| other.bundle.identity() == system.bundle.identity());
-        if let Some(same) = same {
+        let same = identities[..at].iter().position(|other| *other == identities[at]);
+        if let Some(same) = same.map(|same| &systems[same]) {
             notes.push(format!("{} and {} are the same bundle: they play the same clips", same.name, system.name));
         }
     }
@@ -219,6 +249,6 @@ mod tests {
         let (run, inside) = (open(dir.path().join("run")).unwrap(), open(dir.path().join("run/bundle")).unwrap());
         assert_eq!(run.bundle.identity(), inside.bundle.identity());
         assert!(open(dir.path().join("gone")).unwrap_err().to_string().contains("gone"));
-        assert!(run.info().unwrap_err().to_string().contains("codec"));
+        assert!(run.info(1).unwrap_err().to_string().contains("codec"));
     }
 }

@@ -39,6 +39,21 @@ pub fn checkpoint_identity(dir: &Path) -> Result<String> {
     Ok(sha256_hex(text.as_bytes()))
 }
 
+/// A hash of everything that a sentence encoder's vectors come from: settings, weights, tokeniser, longest text.
+///
+/// # Errors
+/// As [`checkpoint_identity`].
+pub fn sentence_identity(dir: &Path) -> Result<String> {
+    let mut text = format!("sentence encoder 1\n{}\n", checkpoint_identity(dir)?);
+    for name in ["tokenizer.json", "sentence_bert_config.json"] {
+        let path = dir.join(name);
+        if path.exists() {
+            text += &format!("{name} {}\n", sha256_of(&path)?);
+        }
+    }
+    Ok(sha256_hex(text.as_bytes()))
+}
+
 /// The SHA-256 of a file, read piece by piece.
 fn sha256_of(path: &Path) -> Result<String> {
     let mut file = File::open(path).map_err(Error::io("read", path))?;

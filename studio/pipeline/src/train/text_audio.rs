@@ -2,14 +2,17 @@
 //!
 //! A step embeds one window from each of a batch of clips and one caption of each clip, and takes a step down the
 //! contrastive loss. Features are computed once a clip; what a step does to them (place of the window, gain, noise,
-//! choice and thinning of the caption, sound through a codec or without) comes from the keyed generator.
+//! choice and thinning of the caption, sound through a codec or without) comes from the keyed generator. Where captions are
+//! read by a frozen sentence encoder, their vectors are computed once, before the first step.
 
 mod batch;
+mod cache;
+mod captions;
 mod config;
 mod pairs;
 mod retrieval;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use burn::{
     module::Module,
@@ -18,9 +21,10 @@ use burn::{
 use musicrl_core::{
     params::{ParamTable, Storage, gradients},
     random::{Key, Purpose},
-    reward::AudioView,
 };
-use musicrl_rewards::{TextAudioConfig, TextAudioModel, contrastive::Positives, front_end::Features};
+use musicrl_rewards::{
+    SentenceEncoder, TextAudioConfig, TextAudioModel, contrastive::Positives, front_end::Features, model::Caption,
+};
 
 use crate::{
     Error, Result,
@@ -28,6 +32,9 @@ use crate::{
     optim::AdamW,
     training::{Files, Metrics, Training},
 };
+
+use cache::{FeatureCache, cached_features};
+use captions::Captions;
 
 pub use batch::Facts;
 pub use config::TextAudioTrainingConfig;
@@ -44,13 +51,6 @@ const EVALUATED_CLIPS: usize = 256;
 /// Audio through the codec and back, at the corpus' sample rate. A pure function of its input.
 pub type RoundTrip = Box<dyn Fn(&[f32]) -> Vec<f32> + Send>;
 
-/// Features of clips that were heard, as they are and through the codec.
-#[derive(Default)]
-struct FeatureCache {
-    features: BTreeMap<(usize, bool), Arc<Features>>,
-    bytes: usize,
-}
-
 /// The training loop.
 pub struct TextAudioTraining {
     config: TextAudioTrainingConfig,
@@ -64,6 +64,7 @@ pub struct TextAudioTraining {
     facts: Facts,
     held_out_facts: Facts,
     round_trip: Option<RoundTrip>,
+    captions: Captions,
     cache: FeatureCache,
     held_out_cache: FeatureCache,
 }
@@ -72,7 +73,8 @@ impl TextAudioTraining {
     /// A new model on `device` (made an autodiff device here), with first values by `seed`.
     ///
     /// # Errors
-    /// [`Error::Config`] for settings out of range or fewer than two training pairs.
+    /// [`Error::Config`] for settings out of range or fewer than two training pairs, and for words that are to be left out
+    /// of captions that are read as sentences.
     pub fn new(
         model: &TextAudioConfig,
         config: TextAudioTrainingConfig,
@@ -88,6 +90,10 @@ impl TextAudioTraining {
                 expected: "at least two captioned clips to train on".into(),
                 got: train.len().to_string(),
             });
+        }
+        if model.sentence.is_some() && config.word_drop > 0.0 {
+            let expected = "0: the vector of a sentence is computed once, with all its words";
+            return Err(Error::config("text_audio.word_drop", expected, config.word_drop));
         }
         let device = if device.is_autodiff() { device.clone() } else { device.clone().autodiff() };
         let model = model.init_seeded(seed, &device)?;
@@ -105,6 +111,7 @@ impl TextAudioTraining {
             train,
             held_out,
             round_trip: None,
+            captions: Captions::default(),
             cache: FeatureCache::default(),
             held_out_cache: FeatureCache::default(),
         })
@@ -114,6 +121,25 @@ impl TextAudioTraining {
     #[must_use]
     pub fn with_round_trip(self, round_trip: RoundTrip) -> Self {
         Self { round_trip: Some(round_trip), ..self }
+    }
+
+    /// Reads captions by a frozen encoder, whose vectors of all captions are computed here, and centres the tower on those
+    /// that are learned from. `progress` is told how many are
+    /// done and their number.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the model's text tower reads words, or vectors of another width; whatever the encoder or
+    /// `progress` says.
+    pub fn with_sentences(
+        self,
+        sentences: Arc<dyn SentenceEncoder>,
+        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+    ) -> Result<Self> {
+        let model = self.model.with_sentences(sentences)?;
+        let captions = Captions::read_all(&model, &*self.train, &*self.held_out, progress)?;
+        let model = model.centred_on(&captions.of_part(&*self.train));
+        let params = ParamTable::collect(&model);
+        Ok(Self { model, params, captions, ..self })
     }
 
     /// The model as it is now, for inference.
@@ -151,18 +177,17 @@ impl TextAudioTraining {
             // A clip that is too short for one window has no embedding to fit on.
             if features.frames() >= model.window_frames() {
                 audio.push(model.embed_clip_features(&features)?);
-                captions.extend(self.train.captions(clip).to_vec());
+                for caption in self.train.captions(clip) {
+                    captions.push(self.captions.read(model, caption)?);
+                }
             }
         }
         if audio.is_empty() {
             return Err(Error::Codec("no training clip is as long as one window of the text-audio embedding".into()));
         }
         // Many captions at once, but not all: a batch is as wide as its longest caption.
-        let text = captions.chunks(256).map(|chunk| {
-            let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
-            model.embed_text(&chunk)
-        });
-        let text = Tensor::cat(text.collect(), 0);
+        let text = captions.chunks(256).map(|chunk| model.embed_captions(chunk));
+        let text = Tensor::cat(text.collect::<musicrl_rewards::Result<Vec<_>>>()?, 0);
         Ok(model.quantiser_config().fit(Tensor::cat(audio, 0), text, self.seed)?)
     }
 
@@ -203,7 +228,8 @@ impl TextAudioTraining {
         let facts = &self.held_out_facts;
         let positives =
             Positives::from_relation(clips.len(), |i, j| captions[i] == captions[j] || facts.same(clips[i], clips[j]));
-        Ok(Some(HeldOut { audio: Tensor::cat(audio, 0), text: model.embed_text(&captions), positives }))
+        let read = captions.iter().map(|caption| self.captions.read(model, caption)).collect::<Result<Vec<_>>>()?;
+        Ok(Some(HeldOut { audio: Tensor::cat(audio, 0), text: model.embed_captions(&read)?, positives }))
     }
 }
 
@@ -227,33 +253,6 @@ fn ids(tensor: Tensor<2, Int>) -> Vec<i64> {
     tensor.into_data().convert_dtype(DType::I64).try_to_vec::<i64>().unwrap_or_default()
 }
 
-fn cached_features(
-    cache: &mut FeatureCache,
-    model: &TextAudioModel,
-    pairs: &dyn Pairs,
-    clip: usize,
-    round_trip: Option<&RoundTrip>,
-    cache_mib: usize,
-) -> Result<Arc<Features>> {
-    let key = (clip, round_trip.is_some());
-    if let Some(features) = cache.features.get(&key) {
-        return Ok(Arc::clone(features));
-    }
-    let audio = pairs.audio(clip)?;
-    let audio = match round_trip {
-        Some(round_trip) => round_trip(&audio),
-        None => audio,
-    };
-    let view = AudioView { samples: &audio, sample_rate_hz: pairs.sample_rate_hz() };
-    let features = Arc::new(model.front_end().features(view)?);
-    let bytes = features.frames() * features.bands() * size_of::<f32>();
-    if (cache.bytes + bytes) >> 20 < cache_mib {
-        cache.bytes += bytes;
-        cache.features.insert(key, Arc::clone(&features));
-    }
-    Ok(features)
-}
-
 impl Training for TextAudioTraining {
     fn step(&mut self, step: u64) -> Result<Metrics> {
         let mut draw = Key::new(self.seed, Purpose::Batch).step(step).stream();
@@ -263,7 +262,7 @@ impl Training for TextAudioTraining {
         let choose = Key::new(self.seed, Purpose::Caption);
         let mut values = Vec::new();
         let mut chosen = Vec::with_capacity(clips.len());
-        let mut words = Vec::with_capacity(clips.len());
+        let mut read = Vec::with_capacity(clips.len());
         for clip in &clips {
             let mut stream = batch::clip_stream(augment, step, *clip);
             let coded = stream.chance(self.config.codec_share) && self.goes_through_codec(*clip);
@@ -273,18 +272,17 @@ impl Training for TextAudioTraining {
             let captions = self.train.captions(*clip);
             let caption = stream.below(captions.len());
             let caption = captions.get(caption).map_or("", String::as_str);
-            words.push(batch::drop_words(
-                &self.model.tokeniser().tokenise(caption),
-                self.config.word_drop,
-                &mut stream,
-            ));
+            read.push(match self.captions.read(&self.model, caption)? {
+                Caption::Words(words) => Caption::Words(batch::drop_words(&words, self.config.word_drop, &mut stream)),
+                sentence => sentence,
+            });
             chosen.push(caption.to_string());
         }
         let chosen: Vec<&str> = chosen.iter().map(String::as_str).collect();
         let positives = self.positives(&clips, &chosen);
         let bands = self.model.front_end().config().bands;
         let features = Tensor::from_data(TensorData::new(values, [clips.len(), frames, bands]), &self.device);
-        let (loss, audio, text) = self.model.loss(features, &words, &positives)?;
+        let (loss, audio, text) = self.model.loss(features, &read, &positives)?;
         let cosines = floats(audio.inner().matmul(text.inner().transpose()));
         let grads = loss.backward();
         let grads = gradients(&self.model, &grads);

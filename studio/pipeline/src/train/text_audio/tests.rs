@@ -1,13 +1,29 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use musicrl_core::nn::{Attention, FeedForward, TransformerConfig};
-use musicrl_rewards::{EmbeddingQuantiserConfig, front_end::FrontEndConfig, text::TextTokeniserConfig};
+use musicrl_rewards::{
+    EmbeddingQuantiserConfig, SentenceTowerConfig, front_end::FrontEndConfig, text::TextTokeniserConfig,
+};
 
 use super::*;
-use crate::optim::AdamWConfig;
+use crate::{
+    corpus::{
+        Split,
+        etudes::{
+            Etudes,
+            attributes::{Dynamics, Percussion},
+        },
+    },
+    imported::BertSentences,
+    optim::AdamWConfig,
+};
 
 const RATE_HZ: u32 = 8_000;
 
@@ -49,6 +65,7 @@ fn tiny() -> TextAudioConfig {
         temperature: 0.2,
         temperature_min: 0.1,
         quantiser: EmbeddingQuantiserConfig { levels: 3, entries: 8, iterations: 5 },
+        sentence: None,
     }
 }
 
@@ -78,6 +95,92 @@ fn it_learns_what_captions_say() {
     assert!(after.get("token_agreement_0").unwrap() > 0.3, "{after:?}");
     let model = training.finish().unwrap();
     assert_eq!(model.text_tokens(&["a low steady tone"]).unwrap().dims(), [1, 3]);
+}
+
+/// The tiny BERT of the zoo's fixtures (random weights, which know words apart and nothing of what they mean), and how often
+/// it was asked.
+#[derive(Debug)]
+struct Bert(BertSentences, AtomicUsize);
+
+impl SentenceEncoder for Bert {
+    fn width(&self) -> usize {
+        self.0.width()
+    }
+
+    fn encode(&self, sentence: &str) -> musicrl_rewards::Result<Vec<f32>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.encode(sentence)
+    }
+}
+
+fn bert() -> Arc<Bert> {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../zoo/tests/fixtures/bert_minilm");
+    Arc::new(Bert(BertSentences::open(Path::new(dir), &Device::flex()).unwrap(), AtomicUsize::new(0)))
+}
+
+fn with_bert(bert: Arc<Bert>, hidden: usize) -> TextAudioTraining {
+    let model = TextAudioConfig { sentence: Some(SentenceTowerConfig { width: 24, hidden }), ..tiny() };
+    let config = TextAudioTrainingConfig { word_drop: 0.0, ..settings() };
+    let (train, held_out) = (etudes(Split::Train, 48), etudes(Split::HeldOut, 32));
+    let training = TextAudioTraining::new(&model, config, train, held_out, 3, &Device::flex()).unwrap();
+    training.with_sentences(bert, &mut |_, _| Ok(())).unwrap()
+}
+
+/// Etudes of a second and a half, told apart by loudness and drums in words that the tiny BERT has.
+fn etudes(split: Split, clips: usize) -> Box<dyn Pairs> {
+    let etudes = Etudes::new(1, split, 4 * clips, RATE_HZ, 1.5).unwrap();
+    let pairs = (0..4 * clips).filter_map(|clip| {
+        let facts = etudes.attributes(clip);
+        let level = match facts.dynamics {
+            Dynamics::Soft => "calm song",
+            Dynamics::Loud => "loud music",
+            _ => return None,
+        };
+        let drums = if facts.percussion == Percussion::Drums { " with drums" } else { "" };
+        let attributes = [("level", level), ("drums", drums)].map(|(k, v)| (k.to_string(), v.to_string())).into();
+        let captions = vec![format!("a {level}{drums}"), format!("slow {level}{drums}")];
+        Some(Pair { captions, attributes, audio: etudes.audio(clip) })
+    });
+    Box::new(MemoryPairs::new(RATE_HZ, pairs.take(clips).collect()))
+}
+
+#[test]
+fn a_frozen_sentence_encoder_is_a_text_tower() {
+    let held_out = etudes(Split::HeldOut, 32);
+    let facts = Facts::new(&*held_out);
+    // What one who answers at random would get.
+    let alike = (0..32).flat_map(|a| (0..32).map(move |b| (a, b))).filter(|(a, b)| facts.same(*a, *b)).count();
+    let chance = alike as f64 / f64::from(32 * 32);
+    let captions: BTreeSet<String> =
+        (0..48).flat_map(|clip| etudes(Split::Train, 48).captions(clip).to_vec()).collect();
+    for hidden in [0, 16] {
+        let bert = bert();
+        let mut training = with_bert(Arc::clone(&bert), hidden);
+        let gap = |found: &Metrics| found.get("matching_cosine").unwrap() - found.get("mismatching_cosine").unwrap();
+        let before = training.evaluate(0).unwrap();
+        let losses: Vec<f64> = (0..400).map(|step| training.step(step).unwrap().get("loss").unwrap()).collect();
+        let after = training.evaluate(400).unwrap();
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+        assert!(mean(&losses[390..]) < mean(&losses[..10]) - 0.4, "{hidden}: {losses:?}");
+        assert!(gap(&before) < 0.2 && gap(&after) > 0.4, "{hidden}: {before:?} {after:?}");
+        assert!(after.get("recall_at_1").unwrap() > 1.5 * chance, "{hidden}: {chance} {after:?}");
+        let model = training.finish().unwrap();
+        assert_eq!(model.text_tokens(&["a loud music"]).unwrap().dims(), [1, 3]);
+        // Every caption was read once, and then the one above.
+        assert_eq!(bert.1.load(Ordering::Relaxed), captions.len() + 1);
+    }
+}
+
+#[test]
+fn a_restored_training_on_sentences_goes_on_with_the_same_bytes() {
+    let step = |training: &mut TextAudioTraining, steps: std::ops::Range<u64>| {
+        steps.for_each(|step| drop(training.step(step).unwrap()));
+        training.state().unwrap()
+    };
+    let (mut whole, mut first, mut second) = (with_bert(bert(), 16), with_bert(bert(), 16), with_bert(bert(), 16));
+    let half = step(&mut first, 0..3);
+    second.restore(&half).unwrap();
+    assert_eq!(step(&mut second, 3..6), step(&mut whole, 0..6));
 }
 
 #[test]
@@ -187,7 +290,7 @@ fn bad_settings_are_named() {
 
 #[test]
 fn a_corpus_folder_gives_its_captioned_clips() {
-    use crate::corpus::{CorpusInfo, CorpusWriter, NewClip, Split};
+    use crate::corpus::{CorpusInfo, CorpusWriter, NewClip};
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("corpus");
     let mut writer = CorpusWriter::create(&dir, CorpusInfo::new("test", RATE_HZ, "tones", "none needed")).unwrap();

@@ -1,5 +1,6 @@
-//! Direct preference optimisation: the control that learns from the same pairs without a reward model and without
-//! playing (Rafailov et al., "Direct Preference Optimization", 2023, arXiv 2305.18290).
+//! The training loop: [`DpoTraining`].
+
+use std::collections::BTreeSet;
 
 use burn::{
     module::Module as _,
@@ -10,79 +11,23 @@ use musicrl_core::{
     policy::{ConditionPrompt, HierarchicalPolicy, Policy as _, frames_from_tokens},
     preference::{SequenceLogProbs, dpo_loss},
     random::{Key, Purpose},
-    sampling::SamplingConfig,
+    sampling::{GenerationRequest, SamplingConfig, generate},
     tokens::Tokens,
 };
-use serde::{Deserialize, Serialize};
 
+use super::{DpoConfig, DpoPair};
 use crate::{
     Error, Result,
-    optim::{AdamW, AdamWConfig},
+    align::measure::{EVALUATION_STEP, divergence},
+    optim::AdamW,
     parallel::sum_gradients,
     training::{Files, Metrics, Training},
 };
 
-/// Settings of [`DpoTraining`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DpoConfig {
-    /// Strength of the pull towards the reference: larger stays nearer.
-    pub beta: f64,
-    /// Pairs a step.
-    pub batch_pairs: usize,
-    /// The policy's parameters that learn, by the beginnings of their names; all of them where it is left out.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub trainable: Vec<String>,
-    /// Temperature of the distribution whose log-probabilities are compared: the one that is sampled.
-    pub temperature: f64,
-    /// The optimiser.
-    pub optimiser: AdamWConfig,
-}
-
-impl Default for DpoConfig {
-    fn default() -> Self {
-        Self {
-            beta: 0.1,
-            batch_pairs: 16,
-            trainable: Vec::new(),
-            temperature: 0.99,
-            optimiser: AdamWConfig { learning_rate: 1e-4, weight_decay: 0.0, ..AdamWConfig::default() },
-        }
-    }
-}
-
-impl DpoConfig {
-    /// Checks every field.
-    ///
-    /// # Errors
-    /// [`Error::Config`] naming the field.
-    pub fn validate(&self) -> Result<()> {
-        self.optimiser.validate("optimiser")?;
-        for (field, value) in [("beta", self.beta), ("temperature", self.temperature)] {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(Error::config(field, "above 0", value));
-            }
-        }
-        if self.batch_pairs == 0 {
-            return Err(Error::config("batch_pairs", "at least 1", 0));
-        }
-        Ok(())
-    }
-}
-
-/// Two clips of one caption of which one was preferred.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DpoPair {
-    /// The caption's condition tokens; `None`: no condition.
-    pub condition: Option<Vec<u32>>,
-    /// The preferred clip.
-    pub chosen: Tokens,
-    /// The other one, of the same length.
-    pub rejected: Tokens,
-}
-
 /// Pairs that go through the networks together, on one thread.
-const PART_PAIRS: usize = 2;
+pub(crate) const PART_PAIRS: usize = 2;
+/// Clips that are played together to measure the divergence. Fixed, though a clip depends on its number alone.
+const KL_CLIPS: usize = 8;
 
 /// DPO with AdamW.
 #[derive(Debug)]
@@ -99,12 +44,14 @@ pub struct DpoTraining {
 }
 
 /// Sums over pairs.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Sums {
     loss: f64,
     right: f64,
     /// Of the implicit rewards: beta (log pi - log pi_ref), chosen less rejected.
     margin: f64,
+    /// That difference for each pair.
+    margins: Vec<f64>,
 }
 
 impl DpoTraining {
@@ -206,9 +153,74 @@ impl DpoTraining {
             loss: value * pairs.len() as f64,
             right: margins.iter().map(right).sum(),
             margin: margins.iter().sum(),
+            margins,
         };
         Ok((loss, sums))
     }
+
+    /// For each held-out pair the implicit reward of the preferred clip less that of the other,
+    /// beta (log pi - log pi_ref) each, in nats.
+    ///
+    /// # Errors
+    /// When a model refuses its input.
+    pub fn held_out_margins(&self) -> Result<Vec<f64>> {
+        Ok(self.held_out_sums()?.into_iter().flat_map(|sums| sums.margins).collect())
+    }
+
+    fn held_out_sums(&self) -> Result<Vec<Sums>> {
+        let (policy, device) = (self.policy(), self.device.clone().inner());
+        let pairs: Vec<&DpoPair> = self.held_out.iter().collect();
+        parts(&pairs).into_iter().map(|part| Ok(self.loss(&policy, part, &device)?.1)).collect()
+    }
+
+    /// Plays clips for conditions of held-out pairs (of the others where there are none), as long as the longest clip,
+    /// with the random numbers of evaluations: mean over clips of the exact KL to the reference summed over the clip,
+    /// and of the entropy of a token, both in nats. `None` where the settings want no clips.
+    ///
+    /// # Errors
+    /// When a model refuses its input.
+    pub fn divergence(&self) -> Result<Option<(f64, f64)>> {
+        let pairs = if self.held_out.is_empty() { &self.learning } else { &self.held_out };
+        let conditions: BTreeSet<&Option<Vec<u32>>> = pairs.iter().map(|pair| &pair.condition).collect();
+        let conditions: Vec<Option<Vec<u32>>> =
+            conditions.iter().copied().cycle().take(self.config.kl_clips).cloned().collect();
+        if conditions.is_empty() {
+            return Ok(None);
+        }
+        let policy = self.policy();
+        let frames = pairs.iter().map(|pair| pair.chosen.frames).max().unwrap_or(0);
+        let (mut kl, mut entropy) = (Vec::new(), Vec::new());
+        for (part, conditions) in conditions.chunks(KL_CLIPS).enumerate() {
+            let prompt = ConditionPrompt::new(conditions.to_vec());
+            let first = (part * KL_CLIPS) as u64;
+            let place = (self.seed, EVALUATION_STEP);
+            let sampling = self.sampling.clone();
+            let request = GenerationRequest::consecutive(sampling, frames, place, first, conditions.len());
+            let played = generate(&policy, &prompt, &request, &mut |_| {})?;
+            let tokens: Vec<Tokens> = played.into_iter().map(|sample| sample.tokens).collect();
+            let (of_clips, tokens) = divergence(&policy, &self.reference, &prompt, &tokens, &self.sampling)?;
+            kl.extend(of_clips);
+            entropy.extend(tokens);
+        }
+        Ok(Some((mean(&kl), mean(&entropy))))
+    }
+}
+
+/// Pairs that go through the networks together: neighbours of one length.
+fn parts<'a, 'b>(pairs: &'b [&'a DpoPair]) -> Vec<&'b [&'a DpoPair]> {
+    let mut parts = Vec::new();
+    let mut rest = pairs;
+    while let Some(first) = rest.first() {
+        let same = rest.iter().take(PART_PAIRS).take_while(|pair| pair.chosen.frames == first.chosen.frames).count();
+        let (part, after) = rest.split_at(same.max(1));
+        parts.push(part);
+        rest = after;
+    }
+    parts
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 fn push(metrics: &mut Metrics, sums: &[Sums], pairs: usize) {
@@ -223,7 +235,7 @@ impl Training for DpoTraining {
     /// difference of implicit rewards), `grad_norm`, `learning_rate`, `skipped`; all before the update.
     fn step(&mut self, step: u64) -> Result<Metrics> {
         let pairs = self.batch(step);
-        let parts: Vec<_> = pairs.chunks(PART_PAIRS).collect();
+        let parts = parts(&pairs);
         let mut table = ParamTable::collect(&self.policy);
         let (gradient, sums) = sum_gradients(&self.policy, &table, &parts, |policy, _, part| {
             let (loss, sums) = self.loss(policy, part, &self.device)?;
@@ -254,115 +266,17 @@ impl Training for DpoTraining {
         self.optimiser.load("policy-optimiser.bin", files)
     }
 
-    /// `loss`, `accuracy` and `margin` on held-out pairs.
+    /// `loss`, `accuracy` and `margin` on held-out pairs; `kl` to the base and `entropy` of a token on clips that the policy
+    /// plays.
     fn evaluate(&mut self, _step: u64) -> Result<Metrics> {
         let mut metrics = Metrics::default();
-        if self.held_out.is_empty() {
-            return Ok(metrics);
+        if !self.held_out.is_empty() {
+            push(&mut metrics, &self.held_out_sums()?, self.held_out.len());
         }
-        let (policy, device) = (self.policy(), self.device.clone().inner());
-        let pairs: Vec<&DpoPair> = self.held_out.iter().collect();
-        let sums = pairs
-            .chunks(PART_PAIRS)
-            .map(|part| Ok(self.loss(&policy, part, &device)?.1))
-            .collect::<Result<Vec<_>>>()?;
-        push(&mut metrics, &sums, pairs.len());
+        if let Some((kl, entropy)) = self.divergence()? {
+            metrics.push("kl", kl);
+            metrics.push("entropy", entropy);
+        }
         Ok(metrics)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use musicrl_core::{
-        nn::FeedForward,
-        policy::{HierarchicalPolicyConfig, StackConfig},
-        tokens::Interleave,
-    };
-
-    use super::*;
-
-    fn policy() -> HierarchicalPolicy {
-        let stack = StackConfig { width: 16, layers: 1, heads: 2, ff_width: 32, feed_forward: FeedForward::Gelu };
-        HierarchicalPolicyConfig {
-            layout: Interleave { coarse_levels: 1 }.layout(6, 6, 12.5).unwrap(),
-            global: stack.clone(),
-            local: stack,
-            condition_slots: 1,
-            condition_codebook: 4,
-        }
-        .init(Key::new(1, Purpose::Init), &Device::flex())
-        .unwrap()
-    }
-
-    /// Clips of four frames; those with more zeros are preferred.
-    fn pairs(seed: u64, count: usize) -> Vec<DpoPair> {
-        let mut random = Key::new(seed, Purpose::Test).stream();
-        let mut clip = |zeros: f64| {
-            let ids = (0..12).map(|_| if random.chance(zeros) { 0 } else { random.below(6) as u32 }).collect();
-            Tokens::new(ids, 3).unwrap()
-        };
-        (0..count).map(|_| DpoPair { condition: Some(vec![1]), chosen: clip(0.6), rejected: clip(0.0) }).collect()
-    }
-
-    fn training() -> DpoTraining {
-        let config = DpoConfig {
-            batch_pairs: 4,
-            optimiser: AdamWConfig { learning_rate: 5e-3, weight_decay: 0.0, ..AdamWConfig::default() },
-            ..DpoConfig::default()
-        };
-        DpoTraining::new(config, (pairs(1, 16), pairs(2, 16)), &policy(), 1, &Device::flex()).unwrap()
-    }
-
-    #[test]
-    fn it_begins_at_chance_and_learns_what_was_preferred() {
-        let mut training = training();
-        let first = training.evaluate(0).unwrap();
-        assert!((first.get("loss").unwrap() - std::f64::consts::LN_2).abs() < 1e-5, "{first:?}");
-        assert!(first.get("margin").unwrap().abs() < 1e-5);
-        for step in 0..12 {
-            training.step(step).unwrap();
-        }
-        let last = training.evaluate(12).unwrap();
-        assert!(last.get("accuracy").unwrap() > 0.85 && last.get("loss").unwrap() < 0.5, "{last:?}");
-    }
-
-    #[test]
-    fn a_resumed_training_goes_on_to_the_same_bytes() {
-        let mut straight = training();
-        let mut stopped = training();
-        for step in 0..4 {
-            straight.step(step).unwrap();
-            if step < 2 {
-                stopped.step(step).unwrap();
-            }
-        }
-        let mut resumed = training();
-        resumed.restore(&stopped.state().unwrap()).unwrap();
-        for step in 2..4 {
-            resumed.step(step).unwrap();
-        }
-        assert_eq!(resumed.state().unwrap(), straight.state().unwrap());
-    }
-
-    #[test]
-    fn bad_settings_and_pairs_are_refused() {
-        let make = |config: DpoConfig, pairs: Vec<DpoPair>| {
-            DpoTraining::new(config, (pairs, Vec::new()), &policy(), 1, &Device::flex()).unwrap_err().to_string()
-        };
-        let check = |config: DpoConfig, expected: &str| {
-            let error = make(config, pairs(1, 1));
-            assert!(error.contains(expected), "{error}");
-        };
-        check(DpoConfig { beta: 0.0, ..DpoConfig::default() }, "beta");
-        check(DpoConfig { temperature: f64::NAN, ..DpoConfig::default() }, "temperature");
-        check(DpoConfig { batch_pairs: 0, ..DpoConfig::default() }, "batch_pairs");
-        check(DpoConfig { trainable: vec!["nothing".into()], ..DpoConfig::default() }, "trainable");
-        assert!(make(DpoConfig::default(), Vec::new()).contains("pairs"));
-        let mut short = pairs(1, 1);
-        short[0].rejected = Tokens::new(vec![0; 9], 3).unwrap();
-        assert!(make(DpoConfig::default(), short).contains("one length"));
-        let mut wrong = pairs(1, 1);
-        wrong[0].rejected = Tokens::new(vec![6; 12], 3).unwrap();
-        assert!(make(DpoConfig::default(), wrong).contains('6'));
     }
 }
