@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc,
@@ -97,17 +97,33 @@ fn it_learns_what_captions_say() {
     assert_eq!(model.text_tokens(&["a low steady tone"]).unwrap().dims(), [1, 3]);
 }
 
-/// The tiny BERT of the zoo's fixtures: random weights, which know words apart and nothing of what they mean.
-fn bert() -> Arc<BertSentences> {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../zoo/tests/fixtures/bert_minilm");
-    Arc::new(BertSentences::open(Path::new(dir), &Device::flex()).unwrap())
+/// The tiny BERT of the zoo's fixtures (random weights, which know words apart and nothing of what they mean), and how often
+/// it was asked.
+#[derive(Debug)]
+struct Bert(BertSentences, AtomicUsize);
+
+impl SentenceEncoder for Bert {
+    fn width(&self) -> usize {
+        self.0.width()
+    }
+
+    fn encode(&self, sentence: &str) -> musicrl_rewards::Result<Vec<f32>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.encode(sentence)
+    }
 }
 
-fn with_bert(train: Box<dyn Pairs>, held_out: Box<dyn Pairs>, hidden: usize) -> TextAudioTraining {
+fn bert() -> Arc<Bert> {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../zoo/tests/fixtures/bert_minilm");
+    Arc::new(Bert(BertSentences::open(Path::new(dir), &Device::flex()).unwrap(), AtomicUsize::new(0)))
+}
+
+fn with_bert(bert: Arc<Bert>, hidden: usize) -> TextAudioTraining {
     let model = TextAudioConfig { sentence: Some(SentenceTowerConfig { width: 24, hidden }), ..tiny() };
     let config = TextAudioTrainingConfig { word_drop: 0.0, ..settings() };
+    let (train, held_out) = (etudes(Split::Train, 48), etudes(Split::HeldOut, 32));
     let training = TextAudioTraining::new(&model, config, train, held_out, 3, &Device::flex()).unwrap();
-    training.with_sentences(bert(), &mut |_, _| Ok(())).unwrap()
+    training.with_sentences(bert, &mut |_, _| Ok(())).unwrap()
 }
 
 /// Etudes of a second and a half, told apart by loudness and drums in words that the tiny BERT has.
@@ -130,15 +146,41 @@ fn etudes(split: Split, clips: usize) -> Box<dyn Pairs> {
 
 #[test]
 fn a_frozen_sentence_encoder_is_a_text_tower() {
+    let held_out = etudes(Split::HeldOut, 32);
+    let facts = Facts::new(&*held_out);
+    // What one who answers at random would get.
+    let alike = (0..32).flat_map(|a| (0..32).map(move |b| (a, b))).filter(|(a, b)| facts.same(*a, *b)).count();
+    let chance = alike as f64 / f64::from(32 * 32);
+    let captions: BTreeSet<String> =
+        (0..48).flat_map(|clip| etudes(Split::Train, 48).captions(clip).to_vec()).collect();
     for hidden in [0, 16] {
-        let mut training = with_bert(etudes(Split::Train, 48), etudes(Split::HeldOut, 32), hidden);
+        let bert = bert();
+        let mut training = with_bert(Arc::clone(&bert), hidden);
+        let gap = |found: &Metrics| found.get("matching_cosine").unwrap() - found.get("mismatching_cosine").unwrap();
         let before = training.evaluate(0).unwrap();
-        let steps: u64 = std::env::var("STEPS").map_or(120, |x| x.parse().unwrap());
-        let losses: Vec<f64> = (0..steps).map(|step| training.step(step).unwrap().get("loss").unwrap()).collect();
-        let after = training.evaluate(150).unwrap();
+        let losses: Vec<f64> = (0..400).map(|step| training.step(step).unwrap().get("loss").unwrap()).collect();
+        let after = training.evaluate(400).unwrap();
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
-        println!("{hidden}: {} {} {before:?} {after:?}", mean(&losses[..10]), mean(&losses[losses.len() - 10..]));
+        assert!(mean(&losses[390..]) < mean(&losses[..10]) - 0.4, "{hidden}: {losses:?}");
+        assert!(gap(&before) < 0.2 && gap(&after) > 0.4, "{hidden}: {before:?} {after:?}");
+        assert!(after.get("recall_at_1").unwrap() > 1.5 * chance, "{hidden}: {chance} {after:?}");
+        let model = training.finish().unwrap();
+        assert_eq!(model.text_tokens(&["a loud music"]).unwrap().dims(), [1, 3]);
+        // Every caption was read once, and then the one above.
+        assert_eq!(bert.1.load(Ordering::Relaxed), captions.len() + 1);
     }
+}
+
+#[test]
+fn a_restored_training_on_sentences_goes_on_with_the_same_bytes() {
+    let step = |training: &mut TextAudioTraining, steps: std::ops::Range<u64>| {
+        steps.for_each(|step| drop(training.step(step).unwrap()));
+        training.state().unwrap()
+    };
+    let (mut whole, mut first, mut second) = (with_bert(bert(), 16), with_bert(bert(), 16), with_bert(bert(), 16));
+    let half = step(&mut first, 0..3);
+    second.restore(&half).unwrap();
+    assert_eq!(step(&mut second, 3..6), step(&mut whole, 0..6));
 }
 
 #[test]
