@@ -82,7 +82,7 @@ impl StageDraft {
         let mut around: Table = parse(recipe.text(), path)?;
         let stages = around.remove("stage");
         match stages.as_ref().and_then(Value::as_array).map(Vec::as_slice) {
-            Some([Value::Table(stage)]) => Ok(Self { around, stage: stage.clone() }),
+            Some([Value::Table(stage)]) => Ok(Self { around, stage: without_validation(stage.clone()) }),
             _ => {
                 let (expected, got) = ("a recipe of one stage".into(), format!("{recipe:?}, another one"));
                 Err(Error::File { path: path.into(), expected, got })
@@ -178,6 +178,17 @@ impl StageDraft {
         parse::<AlignRecipe>(&text, Path::new("[stage]"))?;
         Ok(text)
     }
+}
+
+/// A stage of the demo without its validation reward model, which is a bundle of the demo's.
+fn without_validation(mut stage: Table) -> Table {
+    if let Some(Value::Table(checkpoint)) = stage.get_mut("checkpoint") {
+        checkpoint.remove("validation");
+    }
+    if let Some(Value::Array(rewards)) = stage.get_mut("rewards") {
+        rewards.retain(|reward| reward.get("bundle").is_none());
+    }
+    stage
 }
 
 #[cfg(test)]

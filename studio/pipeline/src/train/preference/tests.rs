@@ -12,6 +12,7 @@ use musicrl_core::{params::Storage, reward::Windows, stats::BootstrapConfig};
 
 fn config() -> PreferenceTrainingConfig {
     PreferenceTrainingConfig {
+        head: Head::Drawn,
         batch_pairs: 16,
         held_out_share: 0.2,
         trunk_rate: 0.3,
