@@ -9,7 +9,7 @@
 //! - [`figures`]: accuracy, log-loss, calibration, paired differences, the share of the way to the ceiling.
 //! - [`run`]: all of it in a folder; what is done is not done again.
 //! - [`file`](mod@file): `study.json` and `personal.json`, which the report reads.
-//! - [`personal`]: reward models for single listeners, from few of their own judgements.
+//! - [`mod@personal`]: reward models for single listeners, from few of their own judgements.
 //!
 //! `spec/preference.md` has the definitions.
 
