@@ -2,7 +2,7 @@
 
 use burn::{
     module::Module,
-    tensor::{Bool, Device, Int, Tensor, TensorData},
+    tensor::{Bool, Device, Tensor, TensorData},
 };
 use musicrl_core::{
     params::ParamTable,
@@ -14,6 +14,7 @@ use musicrl_core::{
 use rayon::prelude::*;
 
 use super::{
+    advantages::{AdvantageRule, Part, advantages, explained_variance, spread},
     family::{Baseliner as _, Learnable},
     hidden::Hidden,
     linear_value::{LinearValue, Valued, Vectors},
@@ -22,7 +23,6 @@ use crate::{
     Error, Result,
     optim::{AdamW, Update},
     parallel::sum_gradients_on,
-    recipe::Baseline,
     training::Metrics,
 };
 
@@ -40,30 +40,14 @@ pub struct Judged<'a, Q = ConditionPrompt> {
     pub totals: &'a [Option<f64>],
 }
 
-/// How advantages are made.
-#[derive(Debug, Clone, Copy)]
-pub struct AdvantageRule {
-    /// What is taken from the return.
-    pub baseline: Baseline,
-    /// Clips of the same caption, side by side in the batch.
-    pub clips_per_caption: usize,
-    /// Whether advantages are brought to mean 0 and variance 1.
-    pub whiten: bool,
-    /// Clips of a batch that the policy's gradient is taken of, those with the largest advantages on either side; all of
-    /// them where it is `None`.
-    pub learn_clips: Option<usize>,
-    /// Of generalised advantages, for a learned baseline.
-    pub lambda: f64,
-}
-
 /// The networks that learn, the one that does not, and the optimisers.
 #[derive(Debug)]
 pub struct Learner<P: Learnable = HierarchicalPolicy> {
     /// The policy, on an autodiff device.
     pub policy: P,
-    /// The baseline, on an autodiff device; only for [`Baseline::Learned`].
+    /// The baseline, on an autodiff device; only for [`Baseline::Learned`](crate::recipe::Baseline).
     pub value: Option<P::Value>,
-    /// The baseline on the reference's vectors; only for [`Baseline::Linear`].
+    /// The baseline on the reference's vectors; only for [`Baseline::Linear`](crate::recipe::Baseline).
     pub linear: Option<LinearValue>,
     /// What the KL pulls towards, on a plain device.
     pub reference: P,
@@ -80,13 +64,12 @@ fn threads<P: Learnable>() -> usize {
     if P::runs_parts_in_parallel() { rayon::current_num_threads() } else { 1 }
 }
 
-/// Device tensors of some clips of a batch.
-struct Part<Q> {
-    prompt: Q,
-    frames: Tensor<3, Int>,
-    mask: Tensor<2, Bool>,
-    returns: Tensor<2>,
-    clips: Vec<usize>,
+/// The clips of a batch that the policy learns from.
+struct Chosen<Q> {
+    /// Of the whole batch; the others have none.
+    totals: Vec<Option<f64>>,
+    parts: Vec<Part<Q>>,
+    advantages: Vec<Tensor<2>>,
 }
 
 impl<P: Learnable> Learner<P> {
@@ -123,7 +106,7 @@ impl<P: Learnable> Learner<P> {
             None => {
                 (batch.totals, self.policy_gradients(&table, &parts, &advantages, &objective, sampling, batch.totals)?)
             }
-            Some((totals, parts, advantages)) => {
+            Some(Chosen { totals, parts, advantages }) => {
                 (&totals[..], self.policy_gradients(&table, parts, advantages, &objective, sampling, totals)?)
             }
         };
@@ -199,7 +182,7 @@ impl<P: Learnable> Learner<P> {
         match rule.learn_clips {
             None => Ok(self.policy_gradients(&table, &parts, &advantages, &objective, sampling, batch.totals)?.0),
             Some(clips) => {
-                let (totals, parts, advantages) = self.chosen(batch, &parts, &advantages, clips)?;
+                let Chosen { totals, parts, advantages } = self.chosen(batch, &parts, &advantages, clips)?;
                 Ok(self.policy_gradients(&table, &parts, &advantages, &objective, sampling, &totals)?.0)
             }
         }
@@ -208,14 +191,13 @@ impl<P: Learnable> Learner<P> {
     /// The clips with the largest squared advantages (summed over their actions; of equals the first), in their order:
     /// totals with the others left out, parts and their advantages. (Max-variance down-sampling of rollouts, Xu et al.,
     /// arXiv 2504.13818: the gradient's noise falls nearly as if all clips were learned from, for a share of the work.)
-    #[expect(clippy::type_complexity, reason = "one use")]
     fn chosen(
         &self,
         batch: &Judged<'_, P::Prompt>,
         parts: &[Part<P::Prompt>],
         advantages: &[Tensor<2>],
         clips: usize,
-    ) -> Result<(Vec<Option<f64>>, Vec<Part<P::Prompt>>, Vec<Tensor<2>>)> {
+    ) -> Result<Chosen<P::Prompt>> {
         let squares =
             |advantages: &Tensor<2>| advantages.clone().square().sum_dim(1).into_data().iter::<f64>().collect();
         let squares: Vec<f64> = advantages.iter().flat_map(|part| -> Vec<f64> { squares(part) }).collect();
@@ -236,7 +218,7 @@ impl<P: Learnable> Learner<P> {
         let learned: Vec<_> = order.chunks(P::clips_at_once().max(1)).collect();
         let parts = learned.iter().map(|clips| self.part(batch, clips)).collect::<Result<_>>()?;
         let join = |clips: &&[usize]| Tensor::cat(clips.iter().map(|clip| row_of(*clip)).collect(), 0);
-        Ok((totals, parts, learned.iter().map(join).collect()))
+        Ok(Chosen { totals, parts, advantages: learned.iter().map(join).collect() })
     }
 
     fn device(&self) -> Device {
@@ -365,12 +347,6 @@ impl<P: Learnable> Learner<P> {
     }
 }
 
-impl<Q> Part<Q> {
-    fn counted(&self, totals: &[Option<f64>]) -> usize {
-        self.clips.iter().filter(|clip| totals[**clip].is_some()).count()
-    }
-}
-
 /// The baseline at every action of each part; none for one that is made of the returns.
 type Values = Option<Vec<Tensor<2>>>;
 
@@ -418,66 +394,4 @@ fn push_update(metrics: &mut Metrics, prefix: &str, update: &Update) {
     metrics.push(format!("{prefix}grad_norm"), update.grad_norm);
     metrics.push(format!("{prefix}learning_rate"), update.learning_rate);
     metrics.push(format!("{prefix}skipped"), f64::from(u8::from(update.skipped)));
-}
-
-fn advantages<Q>(parts: &[Part<Q>], values: Option<&[Tensor<2>]>, rule: AdvantageRule) -> Result<Vec<Tensor<2>>> {
-    // Means over the batch need the batch: the parts are joined for them and taken apart again.
-    let join = |pick: &dyn Fn(&Part<Q>) -> Tensor<2>| Tensor::cat(parts.iter().map(pick).collect(), 0);
-    let returns = join(&|part| part.returns.clone());
-    let mask = Tensor::cat(parts.iter().map(|part| part.mask.clone()).collect(), 0);
-    let mut all = match (rule.baseline, values) {
-        (Baseline::Learned | Baseline::Linear, Some(values)) => {
-            rl::generalised_advantages(&returns, &Tensor::cat(values.to_vec(), 0), &mask, rule.lambda)?
-        }
-        (Baseline::LeaveOneOut, _) => rl::leave_one_out_advantages(&returns, &mask, rule.clips_per_caption)?,
-        _ => rl::batch_mean_advantages(&returns, &mask)?,
-    };
-    if rule.whiten {
-        all = rl::whiten(&all, &mask)?;
-    }
-    let mut start = 0;
-    Ok(parts
-        .iter()
-        .map(|part| {
-            let range = start..start + part.clips.len();
-            start = range.end;
-            all.clone().slice_dim(0, range)
-        })
-        .collect())
-}
-
-/// Standard deviation of the counted advantages.
-fn spread<Q>(batch: &Judged<'_, Q>, advantages: &[Tensor<2>]) -> f64 {
-    let actions = batch.tokens.first().map_or(1, |tokens| tokens.ids.len());
-    let values: Vec<f64> = advantages
-        .iter()
-        .flat_map(|part| part.clone().into_data().iter::<f64>().collect::<Vec<_>>())
-        .enumerate()
-        .filter(|(at, _)| batch.totals.get(at / actions).is_some_and(Option::is_some))
-        .map(|(_, value)| value)
-        .collect();
-    variance(&values).sqrt()
-}
-
-fn variance(values: &[f64]) -> f64 {
-    let count = values.len().max(1) as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count
-}
-
-/// 1 - Var(G - V) / Var(G) over the counted actions; 0 where the returns do not vary.
-fn explained_variance<Q>(parts: &[Part<Q>], values: &[Tensor<2>]) -> f64 {
-    let (mut returns, mut errors) = (Vec::new(), Vec::new());
-    for (part, values) in parts.iter().zip(values) {
-        let read = |x: &Tensor<2>| x.clone().into_data().iter::<f64>().collect::<Vec<_>>();
-        let mask: Vec<bool> = part.mask.clone().into_data().iter::<bool>().collect();
-        for ((g, v), counts) in read(&part.returns).into_iter().zip(read(values)).zip(mask) {
-            if counts {
-                returns.push(g);
-                errors.push(g - v);
-            }
-        }
-    }
-    let total = variance(&returns);
-    if total > 0.0 { 1.0 - variance(&errors) / total } else { 0.0 }
 }

@@ -1,6 +1,7 @@
 //! Alignment: clips are played, judged, and the policy moves towards what the judges prefer, held back by the exact KL
 //! to its reference.
 //!
+//! - [`advantages`]: returns less a baseline, for a batch in parts.
 //! - [`family`]: what a family of policies must offer.
 //! - [`play`]: captions to clips, as tokens and sound.
 //! - [`best_of`]: the best of several clips, without learning.
@@ -13,6 +14,7 @@
 //! - [`watch`]: judges that are not learned from, against over-optimisation.
 //! - [`stage`]: all of it as a [`Training`](crate::training::Training), which the driver runs, stops and resumes.
 
+pub mod advantages;
 pub mod best_of;
 pub mod captions;
 pub mod family;

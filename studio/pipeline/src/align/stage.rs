@@ -6,19 +6,19 @@ use burn::{module::Module as _, tensor::Device};
 use musicrl_codec::{audio::Audio, write::write_wav};
 use musicrl_core::{
     params::{Storage, learn_where},
-    policy::{Policy as _, Prompt as _, frames_from_tokens},
+    policy::Policy as _,
     random::{Key, Purpose},
     reward::{Score, SumReport},
     rl::KlController,
-    tokens::Tokens,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
+    advantages::AdvantageRule,
     family::{Learnable as _, Player, PromptOf},
     judges::{Judges, mean},
-    learn::{AdvantageRule, Judged, Learner},
-    linear_value::{LinearValue, Vectors},
+    learn::{Judged, Learner},
+    linear_value::linear_value,
     measure::{Measurement, measure},
     play::{PlaySettings, Played, distinct_share, play},
     watch::Watch,
@@ -83,43 +83,6 @@ const LINEAR_VALUE: &str = "linear-value.bin";
 const POLICY_OPTIMISER: &str = "policy-optimiser.bin";
 const VALUE_OPTIMISER: &str = "value-optimiser.bin";
 const PROGRESS: &str = "progress.toml";
-
-/// Clips, each of another caption, and captions that the features of a linear baseline are made of.
-const FEATURE_CLIPS: usize = 64;
-const FEATURE_CAPTIONS: usize = 512;
-
-/// The step whose random numbers those clips draw: no training step reaches it.
-const FEATURE_STEP: u64 = u64::MAX - 1;
-
-/// A linear baseline with the features of the stage's reference, and no weights yet.
-fn linear_value<M: Player>(parts: &StageParts<'_, M>, settings: &PlaySettings) -> Result<LinearValue> {
-    let of = |count: usize| parts.captions.iter().take(count).map(String::as_str).collect::<Vec<_>>();
-    let reference = &parts.reference;
-    let vectors = |prompt: &PromptOf<M>, tokens: &[Tokens]| -> Result<Vectors> {
-        let mut joined: Option<Vectors> = None;
-        let clips: Vec<usize> = (0..tokens.len()).collect();
-        for clips in clips.chunks(M::Policy::clips_at_once().max(1)) {
-            let frames = frames_from_tokens(
-                reference.layout(),
-                &tokens[clips[0]..=clips[clips.len() - 1]],
-                &reference.device(),
-            )?;
-            let next = Vectors::of(&reference.hidden(&prompt.select(clips)?, frames)?);
-            joined = Some(match joined {
-                Some(joined) => joined.join(next),
-                None => next,
-            });
-        }
-        joined.ok_or_else(|| Error::config("captions", "at least one caption", "none"))
-    };
-    let played = play(reference, parts.music, &of(FEATURE_CLIPS), settings, (FEATURE_STEP, 0), false)?;
-    let clips = vectors(&played.prompt, &played.tokens)?;
-    let captions = of(FEATURE_CAPTIONS);
-    let slots = reference.layout().slots_per_frame();
-    let blank = vec![Tokens { ids: vec![0; slots], frames: 1, slots }; captions.len()];
-    let prompts = vectors(&parts.music.prompt(&captions)?, &blank)?;
-    LinearValue::new(&clips, &prompts, Key::new(parts.seed, Purpose::Init).step(FEATURE_STEP))
-}
 
 impl<'a, M: Player> Stage<'a, M> {
     /// Sets a stage up on `device` (autodiff is added here). `clip_seconds` is the base's clip length.

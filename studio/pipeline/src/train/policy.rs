@@ -311,6 +311,25 @@ fn unigram_bits(layout: &TokenLayout, learning: &[Piece], held_out: &[Piece]) ->
     bits / tokens.max(1.0)
 }
 
+const POLICY: &str = "policy.safetensors";
+const OPTIMISER: &str = "policy-optimiser.bin";
+
+/// The state of a training that has a policy and its optimiser, and nothing else.
+pub(super) fn state_of(policy: &HierarchicalPolicy, optimiser: &AdamW) -> Result<Files> {
+    let mut files = Files::new();
+    files.insert(POLICY.into(), ParamTable::collect(policy).to_safetensors(Storage::F32)?);
+    optimiser.save(OPTIMISER, &mut files);
+    Ok(files)
+}
+
+/// Takes up what [`state_of`] gave.
+pub(super) fn restore(policy: &mut HierarchicalPolicy, optimiser: &mut AdamW, files: &Files) -> Result<()> {
+    let bytes = files.get(POLICY).map_or(&[][..], Vec::as_slice);
+    let table = ParamTable::collect(policy).read_safetensors(bytes)?;
+    *policy = table.apply(policy.clone())?;
+    optimiser.load(OPTIMISER, files)
+}
+
 impl Training for PolicyTraining {
     fn step(&mut self, step: u64) -> Result<Metrics> {
         let pieces: Vec<&Piece> = self.batch(step).into_iter().map(|index| &self.learning[index]).collect();
@@ -339,17 +358,11 @@ impl Training for PolicyTraining {
     }
 
     fn state(&self) -> Result<Files> {
-        let mut files = Files::new();
-        files.insert("policy.safetensors".into(), ParamTable::collect(&self.policy).to_safetensors(Storage::F32)?);
-        self.optimiser.save("policy-optimiser.bin", &mut files);
-        Ok(files)
+        state_of(&self.policy, &self.optimiser)
     }
 
     fn restore(&mut self, files: &Files) -> Result<()> {
-        let bytes = files.get("policy.safetensors").map_or(&[][..], Vec::as_slice);
-        let table = ParamTable::collect(&self.policy).read_safetensors(bytes)?;
-        self.policy = table.apply(self.policy.clone())?;
-        self.optimiser.load("policy-optimiser.bin", files)
+        restore(&mut self.policy, &mut self.optimiser, files)
     }
 
     /// `bits_per_token` on held-out clips with their conditions, `bits_per_token_caption` with a caption's tokens in their

@@ -7,7 +7,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use musicrl_core::{
-    params::{self, ParamTable, Storage, freeze_except},
+    params::{self, ParamTable, freeze_except},
     policy::{ConditionPrompt, HierarchicalPolicy, Policy as _, frames_from_tokens},
     preference::{SequenceLogProbs, dpo_loss},
     random::{Key, Purpose},
@@ -15,7 +15,7 @@ use musicrl_core::{
     tokens::Tokens,
 };
 
-use super::{DpoConfig, DpoPair};
+use super::{super::policy, DpoConfig, DpoPair};
 use crate::{
     Error, Result,
     align::measure::{EVALUATION_STEP, divergence},
@@ -253,17 +253,11 @@ impl Training for DpoTraining {
     }
 
     fn state(&self) -> Result<Files> {
-        let mut files = Files::new();
-        files.insert("policy.safetensors".into(), ParamTable::collect(&self.policy).to_safetensors(Storage::F32)?);
-        self.optimiser.save("policy-optimiser.bin", &mut files);
-        Ok(files)
+        policy::state_of(&self.policy, &self.optimiser)
     }
 
     fn restore(&mut self, files: &Files) -> Result<()> {
-        let bytes = files.get("policy.safetensors").map_or(&[][..], Vec::as_slice);
-        let table = ParamTable::collect(&self.policy).read_safetensors(bytes)?;
-        self.policy = table.apply(self.policy.clone())?;
-        self.optimiser.load("policy-optimiser.bin", files)
+        policy::restore(&mut self.policy, &mut self.optimiser, files)
     }
 
     /// `loss`, `accuracy` and `margin` on held-out pairs; `kl` to the base and `entropy` of a token on clips that the policy
