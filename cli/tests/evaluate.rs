@@ -1,53 +1,21 @@
 //! Evaluation as a user runs it, on bundles of tiny models with random weights.
 
 mod tiny;
+mod workplace;
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, Output},
-};
+use std::fs;
 
 use serde_json::Value;
 use tiny::tiny_bundle;
-
-struct Workplace(tempfile::TempDir);
+use workplace::Workplace;
 
 impl Workplace {
     /// `base` and `other` differ in their weights.
     fn new() -> Self {
-        let temp = tempfile::tempdir().unwrap();
-        tiny_bundle(&temp.path().join("base"), 7);
-        tiny_bundle(&temp.path().join("other/bundle"), 8);
-        Self(temp)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_musicrl")).args(args).current_dir(self.0.path()).output().unwrap()
-    }
-
-    fn good(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
-        text
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.good(&[&["--json"], args].concat())).unwrap()
-    }
-
-    fn bad(&self, args: &[&str], code: i32, expected: &[&str]) {
-        let output = self.run(args);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
-        for expected in expected {
-            assert!(text.contains(expected), "{args:?}: {expected} not in {text}");
-        }
+        let place = Self::empty();
+        tiny_bundle(&place.path("base"), 7);
+        tiny_bundle(&place.path("other/bundle"), 8);
+        place
     }
 }
 

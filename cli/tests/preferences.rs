@@ -1,11 +1,12 @@
 //! Preference sets as a user makes them, on a bundle of tiny models with random weights: what is checked here (records,
 //! files, errors) does not need music.
 
+mod workplace;
+
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -22,6 +23,7 @@ use musicrl_core::{
 use musicrl_feedback::{PreferenceSet, Source};
 use musicrl_pipeline::bundle::{Bundle, part};
 use musicrl_rewards::TextAudioConfig;
+use workplace::Workplace;
 
 /// Codec, embedding and policy of random weights.
 fn tiny_bundle(folder: &Path, seed: u64) {
@@ -46,45 +48,11 @@ fn tiny_bundle(folder: &Path, seed: u64) {
     bundle.save(folder).unwrap();
 }
 
-struct Workplace {
-    temp: tempfile::TempDir,
-}
-
 impl Workplace {
     fn new() -> Self {
-        let temp = tempfile::tempdir().unwrap();
-        tiny_bundle(&temp.path().join("base"), 7);
-        Self { temp }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.temp.path().join(name)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_musicrl"));
-        command.args(args).current_dir(self.temp.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn good(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
-        text
-    }
-
-    fn bad(&self, args: &[&str], code: i32, expected: &[&str]) {
-        let output = self.run(args);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
-        for expected in expected {
-            assert!(text.contains(expected), "{args:?}: {expected} not in {text}");
-        }
+        let place = Self::empty();
+        tiny_bundle(&place.path("base"), 7);
+        place
     }
 
     fn set(&self, name: &str) -> PreferenceSet {

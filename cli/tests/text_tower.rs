@@ -2,22 +2,21 @@
 //! moved, changed. The encoder is the tiny BERT of the fixtures of `musicrl-zoo`, with random weights.
 
 mod tiny;
+mod workplace;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
 };
 
 use serde_json::Value;
 use tiny::tiny_bundle;
-
-struct Workplace(tempfile::TempDir);
+use workplace::Workplace;
 
 impl Workplace {
     /// A tiny bundle, a few etudes, and a copy of the encoder.
     fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
+        let place = Self::empty();
         tiny_bundle(&place.path("b"), 7);
         let sizes = ["--train-clips", "6", "--heldout-clips", "4", "--clip-seconds", "2.4"];
         place.good(&[&["corpus", "etudes", "c"], &sizes[..]].concat());
@@ -28,34 +27,6 @@ impl Workplace {
             fs::copy(entry.path(), place.path("bert").join(entry.file_name())).unwrap();
         }
         place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_musicrl")).args(args).current_dir(self.0.path()).output().unwrap()
-    }
-
-    fn good(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
-        text
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.good(&[&["--json"], args].concat())).unwrap()
-    }
-
-    fn bad(&self, args: &[&str], code: i32, expected: &[&str]) {
-        let output = self.run(args);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
-        for expected in expected {
-            assert!(text.contains(expected), "{args:?}: {expected} not in {text}");
-        }
     }
 
     fn manifest(&self) -> Value {

@@ -1,7 +1,6 @@
 //! `musicrl preferences study`.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::atomic::Ordering,
     time::Instant,
@@ -16,7 +15,7 @@ use musicrl_pipeline::{
     bundle::{Bundle, part},
     estimate,
     preference::PreferenceData,
-    recipe::{EMBEDDED, settings},
+    recipe::EMBEDDED,
     run::Versions,
     study::{
         Curve, Figures, Study, StudyInput, StudySettings,
@@ -29,7 +28,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Context, populations};
 use crate::{
-    commands::{align::open_base, drive},
+    commands::{align::open_base, drive, train::resolve_settings},
     failure::Failure,
     machine::Hardware,
     progress::Bar,
@@ -96,16 +95,7 @@ pub struct Opened {
 impl Common {
     /// The preset with the settings file and the overrides in place.
     pub fn resolve<S: Serialize + DeserializeOwned>(&self, preset: &S) -> Result<S, Failure> {
-        let file = match &self.settings {
-            Some(path) => {
-                let text = fs::read_to_string(path)
-                    .map_err(|error| Failure::failed(format!("read {}: {error}", path.display())))?;
-                Some((text, path.as_path()))
-            }
-            None => None,
-        };
-        let file = file.as_ref().map(|(text, path)| (text.as_str(), *path));
-        Ok(settings::resolve(preset, file, &self.overrides)?)
+        resolve_settings(preset, self.settings.as_deref(), &self.overrides)
     }
 
     /// Reads set, bundles and pairs; refuses what memory cannot hold.

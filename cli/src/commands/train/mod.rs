@@ -117,19 +117,23 @@ pub struct Flags {
     precision: Precision,
 }
 
+/// A preset with the settings of a file and the overrides of the command line in place.
+pub fn resolve_settings<S: Serialize + DeserializeOwned>(
+    preset: &S,
+    file: Option<&Path>,
+    overrides: &[String],
+) -> Result<S, Failure> {
+    let read = |path: &Path| {
+        fs::read_to_string(path).map_err(|error| Failure::failed(format!("read {}: {error}", path.display())))
+    };
+    let text = file.map(read).transpose()?;
+    Ok(settings::resolve(preset, text.as_deref().zip(file), overrides)?)
+}
+
 impl Flags {
     /// The preset with the settings file and the overrides in place.
     fn settings<S: Serialize + DeserializeOwned>(&self, preset: &S) -> Result<S, Failure> {
-        let file = match &self.settings {
-            Some(path) => {
-                let text = fs::read_to_string(path)
-                    .map_err(|error| Failure::failed(format!("read {}: {error}", path.display())))?;
-                Some((text, path.as_path()))
-            }
-            None => None,
-        };
-        let file = file.as_ref().map(|(text, path)| (text.as_str(), *path));
-        Ok(settings::resolve(preset, file, &self.set)?)
+        resolve_settings(preset, self.settings.as_deref(), &self.set)
     }
 
     /// The corpus, which must be at the model's sample rate.
