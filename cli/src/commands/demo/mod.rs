@@ -31,7 +31,7 @@ pub struct Flags {
     #[arg(long, requires = "adherence")]
     steps: Option<u64>,
     /// With --adherence: held-out captions that are measured before and after
-    #[arg(long, default_value_t = DemoSettings::default().captions)]
+    #[arg(long, default_value_t = DemoSettings::default().captions, requires = "adherence")]
     captions: usize,
 }
 

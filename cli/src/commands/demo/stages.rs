@@ -69,7 +69,7 @@ pub fn run(context: &Context, out: &Path, quick: bool) -> Result<Report, Failure
     let page = out.join("report.html");
     let (mut report, all) = chain.finish();
     if quick {
-        report = report.line("a quick run: a quarter of the learning steps, a third of the prompts and pairs");
+        report = report.line("a quick run: a quarter of the learning steps and pairs, a third of the prompts");
     }
     Ok(report
         .line(format!("{} in all; listeners and raters were simulated", words::duration(all)))
