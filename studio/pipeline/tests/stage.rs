@@ -22,6 +22,7 @@ use musicrl_pipeline::{
     music::{Music, load_policy},
     recipe::StageConfig,
     run::{DrivePlan, Kind, Machine, Outcome, RunDir, Silent, Versions, drive, read_metrics},
+    training::Training as _,
 };
 use musicrl_rewards::TextAudioConfig;
 
@@ -232,4 +233,81 @@ fn checkpointing_of_a_policy_of_our_own_is_refused() {
     };
     let Err(error) = Stage::new(config, parts, 0.4, &device) else { panic!("accepted") };
     assert!(error.to_string().contains("checkpointing") && error.to_string().contains("own"), "{error}");
+}
+
+/// Files of a stage that learns from `even` in batches of 8, with these keys, at step `to`; begun at the step before where
+/// `resume` says so.
+fn learned(keys: &str, to: u64, resume: bool) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let (bundle, device) = (bundle(), Device::flex());
+    let music = Music::load(&bundle, &device).unwrap();
+    let policy = load_policy(&bundle, &device).unwrap();
+    let text = format!(
+        "name = 's'\nsteps = 9\nbatch = 8\nwhiten = true\nkl = {{ alpha = 0.1 }}\n{keys}\n\
+         rewards = [{{ name = 'even', weight = 1.0 }}]\n"
+    );
+    let config = toml::from_str::<StageConfig>(&text).unwrap().resolve("stage", &["even"]).unwrap();
+    let new = || {
+        let judge = Part { reward: Box::new(Even), scale: Scale { map: None, clip: None }, weight: 1.0 };
+        let parts = StageParts {
+            music: &music,
+            judges: Judges::of(WeightedSum::new("reward", vec![judge]).unwrap()),
+            captions: ["a calm flute", "a loud drum", "a slow bell", "a bright song"].map(String::from).to_vec(),
+            held_out: vec!["a waltz".into()],
+            start: policy.clone(),
+            reference: policy.clone(),
+            seed: 3,
+            samples: None,
+        };
+        Stage::new(config.clone(), parts, 0.8, &device).unwrap()
+    };
+    let mut stage = new();
+    for step in 0..to {
+        if resume && step + 1 == to {
+            let files = stage.state().unwrap();
+            stage = new();
+            stage.restore(&files).unwrap();
+        }
+        let metrics = stage.step(step).unwrap();
+        assert!(metrics.0.iter().all(|(_, value)| value.is_finite()), "{metrics:?}");
+    }
+    stage.state().unwrap()
+}
+
+const LINEAR: &str = "baseline = 'linear'\nbaseline_first = 2\nlambda = 0.9\nlearn_clips = 4";
+
+#[test]
+fn a_linear_baseline_learns_first_and_alone_and_goes_on_after_a_resume() {
+    let (before, taught, learned_once) =
+        (learned(LINEAR, 1, false), learned(LINEAR, 2, false), learned(LINEAR, 3, false));
+    assert_eq!(before["policy.safetensors"], taught["policy.safetensors"]);
+    assert_ne!(before["linear-value.bin"], taught["linear-value.bin"]);
+    assert_ne!(taught["policy.safetensors"], learned_once["policy.safetensors"]);
+    for to in [2, 3, 5] {
+        assert_eq!(learned(LINEAR, to, true), learned(LINEAR, to, false), "{to}");
+    }
+}
+
+#[test]
+fn learning_from_all_clips_of_a_batch_is_learning_from_the_batch() {
+    let of = |keys: &str| learned(&format!("baseline = 'batch_mean'\n{keys}"), 2, false);
+    assert_eq!(of("learn_clips = 8"), of(""));
+    assert_ne!(of("learn_clips = 4"), of(""));
+}
+
+#[test]
+fn settings_of_a_baseline_that_say_nothing_are_refused() {
+    for (keys, field) in [
+        ("baseline = 'batch_mean'\nlambda = 0.9", "lambda"),
+        ("baseline = 'linear'\nlambda = 1.5", "lambda"),
+        ("baseline = 'batch_mean'\nbaseline_first = 1", "baseline_first"),
+        ("baseline = 'linear'\nbaseline_first = 9", "baseline_first"),
+        ("baseline = 'batch_mean'\nlearn_clips = 0", "learn_clips"),
+        ("baseline = 'batch_mean'\nlearn_clips = 9", "learn_clips"),
+    ] {
+        let text = format!(
+            "name = 's'\nsteps = 9\nbatch = 8\nkl = {{ alpha = 0.1 }}\n{keys}\nrewards = [{{ name = 'even', weight = 1.0 }}]\n"
+        );
+        let error = toml::from_str::<StageConfig>(&text).unwrap().resolve("stage", &["even"]).unwrap_err();
+        assert!(error.to_string().contains(&format!("stage.{field}")), "{keys}: {error}");
+    }
 }
