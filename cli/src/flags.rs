@@ -36,7 +36,7 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Align the base inside the program with text adherence and compare before and after
+    /// The paper in miniature: R, U, RU and joint training on the base inside the program, compared, with a report
     Demo(commands::demo::Flags),
     /// Music from captions
     Generate(commands::generate::Flags),

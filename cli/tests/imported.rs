@@ -227,6 +227,16 @@ fn all_weights_learn_with_a_shared_and_with_no_value_network() {
     }
 }
 
+#[test]
+fn a_baseline_that_wants_frames_one_by_one_is_refused_for_delayed_codebooks() {
+    let place = Workplace::new();
+    for learn in ["baseline = \"linear\"", "baseline = \"learned\"\nlambda = 0.9"] {
+        place.recipe("delayed.toml", learn);
+        let error = place.bad(&["align", "delayed.toml", "--out", "delayed"]);
+        assert!(error.contains("baseline") && error.contains("frame after frame"), "{error}");
+    }
+}
+
 /// The training lines of a run: names and values.
 fn training(run: &Path) -> Vec<serde_json::Map<String, serde_json::Value>> {
     let text = fs::read_to_string(run.join("stages/own/metrics.jsonl")).unwrap();

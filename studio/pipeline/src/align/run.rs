@@ -137,9 +137,9 @@ pub fn align_system<M: Player>(
     let recipe = &recipe.from_reference(judge_identity)?.from_judges(judge_identity)?;
     refuse_other_base(&context.run, &recipe.base)?;
     let text = recipe.to_toml()?;
+    let captions = Captions::load(&recipe.captions, recipe.seed)?;
     let root = RunDir::create_or_open(&context.run, &text, &context.versions)?;
     let device = context.device.clone().inner();
-    let captions = Captions::load(&recipe.captions, recipe.seed)?;
     let mut policy = system.policy;
     let first = system.reference.unwrap_or_else(|| policy.clone());
     let mut stages = Vec::new();
@@ -150,9 +150,10 @@ pub fn align_system<M: Player>(
             Reference::Base => first.clone(),
             Reference::StageStart => policy.clone(),
         };
-        let parts = StageParts {
+        let judges = Judges::of_recipe(&config.rewards, system.judges, &device);
+        let parts = |judges| StageParts {
             music: system.music,
-            judges: Judges::of_recipe(&config.rewards, system.judges, &device)?,
+            judges,
             captions: captions.learning.clone(),
             held_out: captions.held_out.clone(),
             start: policy.clone(),
@@ -160,7 +161,17 @@ pub fn align_system<M: Player>(
             seed: recipe.seed,
             samples: Some(dir.samples()),
         };
-        let mut stage = Stage::new(config.clone(), parts, system.clip_seconds, &device)?;
+        let begun = judges.and_then(|judges| Stage::new(config.clone(), parts(judges), system.clip_seconds, &device));
+        let mut stage = match begun {
+            Ok(stage) => stage,
+            Err(error) => {
+                if stages.is_empty() {
+                    dir.withdraw();
+                    root.withdraw();
+                }
+                return Err(error);
+            }
+        };
         let outcome = drive(&mut stage, &dir, &plan(config, context.interrupt.clone()), observer)?;
         let mut warnings = stage.take_warnings();
         let ended = outcome.end;

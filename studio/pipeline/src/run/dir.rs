@@ -25,6 +25,8 @@ pub struct RunDir {
     disk: Arc<dyn Disk>,
     /// What differs between the start of the run and now.
     differences: Vec<String>,
+    /// Whether the run began with this call.
+    is_new: bool,
     _lock: File,
 }
 
@@ -57,7 +59,7 @@ impl RunDir {
             let folder = path.join(folder);
             fs::create_dir_all(&folder).map_err(Error::io("create", folder))?;
         }
-        let mut dir = Self { path, disk, differences: Vec::new(), _lock: lock };
+        let mut dir = Self { path, disk, differences: Vec::new(), is_new: false, _lock: lock };
         let there = read_if_there(&dir.recipe_path())?;
         // The recipe is written last: a folder that has one has everything.
         match there {
@@ -71,10 +73,20 @@ impl RunDir {
                 })?;
                 dir.replace_file(VERSIONS, (json + "\n").as_bytes())?;
                 dir.replace_file(RECIPE, recipe.as_bytes())?;
+                dir.is_new = true;
             }
         }
         dir.checkpoints().sweep()?;
         Ok(dir)
+    }
+
+    /// Forgets the recipe of a run that this call began and that could not start: its folder then takes a corrected one.
+    /// A run that was there before stays as it is.
+    pub fn withdraw(self) {
+        if self.is_new {
+            // What cannot be removed only costs the user another folder's name; the error that led here matters more.
+            let _ = fs::remove_file(self.recipe_path());
+        }
     }
 
     /// The folder.
@@ -220,6 +232,15 @@ mod tests {
         drop(RunDir::create_or_open(&path, "seed = 1\nsteps = 1\n", &versions(1)).unwrap());
         let error = RunDir::create_or_open(&path, "seed = 1\nsteps = 2\n", &versions(1)).unwrap_err().to_string();
         assert!(error.contains("line 2") && error.contains("`steps = 2`"), "{error}");
+    }
+
+    #[test]
+    fn a_run_that_could_not_start_takes_another_recipe_and_one_that_did_keeps_its_own() {
+        let temp = tempfile::tempdir().unwrap();
+        RunDir::create_or_open(temp.path(), "steps = 0\n", &versions(1)).unwrap().withdraw();
+        drop(RunDir::create_or_open(temp.path(), "steps = 1\n", &versions(1)).unwrap());
+        RunDir::create_or_open(temp.path(), "steps = 1\n", &versions(1)).unwrap().withdraw();
+        assert!(RunDir::create_or_open(temp.path(), "steps = 2\n", &versions(1)).is_err());
     }
 
     #[test]
