@@ -19,6 +19,9 @@ use musicrl_pipeline::{
 use super::Context;
 use crate::{failure::Failure, progress::Bar, report::Report, words};
 
+/// Simulated listeners who take turns where none are asked for.
+const LISTENERS: usize = 20;
+
 /// Flags of `evaluate`.
 #[derive(Debug, Args)]
 pub struct Flags {
@@ -55,6 +58,9 @@ pub struct Flags {
     /// Raters of each clip: simulated ones, and those that an exported form is for
     #[arg(long, default_value_t = 3)]
     raters: usize,
+    /// Simulated listeners, who take turns over the prompts [default: 20, or as many as --raters]
+    #[arg(long)]
+    listeners: Option<usize>,
     /// Rewards that are reported as automatic measures
     #[arg(long = "measure", default_values_t = vec![REWARDS[0].to_string()])]
     measures: Vec<String>,
@@ -182,9 +188,11 @@ fn play(context: &Context, flags: &Flags, ratings: Option<RatingsInput>) -> Resu
     let population = flags.population.as_deref().or(if ratings.is_none() { Some(JUDGES) } else { None });
     let settings = EvaluateSettings {
         play,
-        panel: population
-            .filter(|population| *population != NONE)
-            .map(|population| PanelSettings { population: population.into(), raters: flags.raters }),
+        panel: population.filter(|population| *population != NONE).map(|population| PanelSettings {
+            population: population.into(),
+            raters: flags.raters,
+            listeners: Some(flags.listeners.unwrap_or(LISTENERS.max(flags.raters))),
+        }),
         measures: flags.measures.iter().filter(|measure| *measure != NONE).cloned().collect(),
         reference: match &flags.reference {
             None => ReferenceSettings::Automatic { clips: flags.reference_clips },

@@ -49,3 +49,8 @@ pub(super) fn etudes_seed(seed: u64) -> u64 {
 pub(super) fn rating(seed: u64, rater: usize, sound: u64) -> Key {
     Key::new(seed, Purpose::Listener).step(rater as u64).clip(sound)
 }
+
+/// Whose turn it is first where raters take turns. Raters have the steps below.
+pub(super) fn seat(seed: u64) -> Key {
+    Key::new(seed, Purpose::Listener).step(1 << 40)
+}

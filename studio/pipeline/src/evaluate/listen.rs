@@ -177,10 +177,10 @@ pub(super) fn listen(
             };
             let samples: Vec<&[f32]> = clips.iter().map(|clip| clip.audio.samples).collect();
             let rows = embed(ears.embedding, &samples, rate)?;
-            let ratings: Vec<Vec<f64>> = match ears.panel {
+            let ratings: Vec<Vec<(&str, f64)>> = match ears.panel {
                 Some(panel) => {
-                    let rated: Vec<Result<_>> =
-                        clips.par_iter().map(|clip| panel.rate(clip, settings.play.seed)).collect();
+                    let rate = |(offset, clip)| panel.rate(clip, first + offset, settings.play.seed);
+                    let rated: Vec<Result<_>> = clips.par_iter().enumerate().map(rate).collect();
                     rated.into_iter().collect::<Result<_>>()?
                 }
                 None => vec![Vec::new(); clips.len()],
@@ -190,8 +190,7 @@ pub(super) fn listen(
                 if let Some(export) = ears.export {
                     export.write((at, prompt, take), clip.audio.samples, rate)?;
                 }
-                let names = ears.panel.into_iter().flat_map(Panel::names);
-                heard.ratings.extend(names.zip(ratings).map(|(rater, rating)| Rating {
+                heard.ratings.extend(ratings.into_iter().map(|(rater, rating)| Rating {
                     system: at,
                     prompt,
                     take,

@@ -24,15 +24,16 @@ pub fn population_names() -> Result<Vec<String>> {
     Ok(populations()?.into_iter().map(|population| population.name).collect())
 }
 
-/// The panel of a population: its first listeners.
+/// The panel of a population: its first listeners, in turns where there are more than rate a clip.
 ///
 /// # Errors
-/// [`crate::Error::Config`] for a population that is not there.
+/// [`crate::Error::Config`] for a population that is not there, or fewer listeners than raters of a clip.
 pub fn simulated_panel(settings: &PanelSettings) -> Result<Panel> {
     let population = population(&settings.population)?;
     let rater = |index: usize| Box::new(population.listener(index as u64, population.key())) as Box<dyn Rater>;
     let source = Source::Simulated { population: settings.population.clone() };
-    Panel::new(source, (0..settings.raters).map(rater).collect())
+    let listeners = settings.listeners.unwrap_or(settings.raters);
+    Panel::new(source, (0..listeners).map(rater).collect())?.in_turns(settings.raters)
 }
 
 impl Rater for Listener {
@@ -55,12 +56,12 @@ mod tests {
 
     #[test]
     fn a_steady_chord_is_rated_above_noise() {
-        let panel = simulated_panel(&PanelSettings { population: JUDGES.into(), raters: 8 }).unwrap();
+        let panel = simulated_panel(&PanelSettings { population: JUDGES.into(), raters: 8, listeners: None }).unwrap();
         let mean = |samples: &[f32]| {
             let audio = AudioView { samples, sample_rate_hz: 16_000 };
-            let ratings = panel.rate(&RatedClip { caption: "", audio }, 1).unwrap();
-            assert!(ratings.iter().all(|rating| rating.fract() == 0.0));
-            ratings.iter().sum::<f64>() / 8.0
+            let ratings = panel.rate(&RatedClip { caption: "", audio }, 0, 1).unwrap();
+            assert!(ratings.iter().all(|(_, rating)| rating.fract() == 0.0));
+            ratings.iter().map(|(_, rating)| rating).sum::<f64>() / 8.0
         };
         // A fifth, struck twice a second.
         let chord = |n: usize| {
@@ -73,8 +74,12 @@ mod tests {
         let noise: Vec<f32> = (0..64_000).map(|_| 0.3 * random.normal() as f32).collect();
         assert!(mean(&chords) > mean(&noise) + 0.5, "{} {}", mean(&chords), mean(&noise));
         assert!(matches!(panel.source(), Source::Simulated { population } if population == JUDGES));
-        let error =
-            simulated_panel(&PanelSettings { population: "nowhere".into(), raters: 3 }).unwrap_err().to_string();
+        let of = |population: &str, raters, listeners| {
+            simulated_panel(&PanelSettings { population: population.into(), raters, listeners })
+        };
+        assert_eq!(of(JUDGES, 3, Some(20)).unwrap().names().count(), 20);
+        assert!(of(JUDGES, 3, Some(2)).unwrap_err().to_string().contains("listeners"));
+        let error = of("nowhere", 3, None).unwrap_err().to_string();
         assert!(error.contains("nowhere") && error.contains(JUDGES), "{error}");
         assert!(population_names().unwrap().contains(&JUDGES.to_string()));
     }

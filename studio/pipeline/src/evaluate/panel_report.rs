@@ -91,7 +91,8 @@ pub struct RaterReport {
     pub rater: String,
     /// Ratings given.
     pub ratings: usize,
-    /// Clips that others of the panel rated and this one did not.
+    /// Clips that others of the panel rated and this one, who was asked, did not: simulated listeners are asked about all
+    /// systems' clips of their prompts, people about all clips.
     pub missing: usize,
 }
 
@@ -336,10 +337,15 @@ fn by_rater(panel: &PanelRatings) -> BTreeMap<&str, BTreeMap<Place, f64>> {
 
 fn rater_reports(panel: &PanelRatings) -> Vec<RaterReport> {
     let clips: BTreeSet<Place> = panel.ratings.iter().map(|r| (r.system, r.prompt, r.take)).collect();
-    let report = |(rater, ratings): (&str, BTreeMap<Place, f64>)| RaterReport {
-        rater: rater.into(),
-        ratings: ratings.len(),
-        missing: clips.len() - ratings.len(),
+    let report = |(rater, ratings): (&str, BTreeMap<Place, f64>)| {
+        // A simulated listener was asked about its own prompts, a person about all.
+        let prompts: BTreeSet<usize> = ratings.keys().map(|place| place.1).collect();
+        let asked = |place: &&Place| panel.source == Source::Human || prompts.contains(&place.1);
+        RaterReport {
+            rater: rater.into(),
+            ratings: ratings.len(),
+            missing: clips.iter().filter(asked).count() - ratings.len(),
+        }
     };
     by_rater(panel).into_iter().map(report).collect()
 }

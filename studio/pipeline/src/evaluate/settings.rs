@@ -108,6 +108,9 @@ pub struct PanelSettings {
     pub population: String,
     /// How many rate each clip.
     pub raters: usize,
+    /// Listeners who take turns over the prompts; without it the same `raters` hear all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listeners: Option<usize>,
 }
 
 /// Everything but the systems and the prompts.
@@ -136,8 +139,11 @@ impl EvaluateSettings {
     pub fn validate(&self) -> Result<()> {
         self.play.validate()?;
         self.statistics.validate()?;
-        if self.panel.as_ref().is_some_and(|panel| !(1..=1_000).contains(&panel.raters)) {
-            return Err(Error::config("raters", "from 1 to 1000", self.panel.as_ref().map_or(0, |panel| panel.raters)));
+        if let Some(panel) = &self.panel {
+            let listeners = panel.listeners.unwrap_or(panel.raters);
+            if let Some(bad) = [panel.raters, listeners].into_iter().find(|count| !(1..=1_000).contains(count)) {
+                return Err(Error::config("raters and listeners", "from 1 to 1000", bad));
+            }
         }
         if let Some(name) = self.measures.iter().find(|name| !REWARDS.contains(&name.as_str())) {
             return Err(Error::config("measure", format!("one of {}", REWARDS.join(", ")), name));
