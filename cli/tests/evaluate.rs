@@ -61,7 +61,7 @@ fn people_rate_blinded_clips_and_the_form_is_read_back() {
     let place = Workplace::new();
     let systems = ["evaluate", "base", "other"];
     let out = place.good(&[&systems[..], &["--export", "ratings", "--raters", "2"], &SHORT].concat());
-    for expected in ["2 simulated listeners of population `town`", "no person rated", "next: ", "form.csv"] {
+    for expected in ["6 simulated listeners of population `town`", "no person rated", "next: ", "form.csv"] {
         assert!(out.contains(expected), "{expected} not in {out}");
     }
     assert_eq!(fs::read_dir(place.path("ratings/clips")).unwrap().count(), 6);
