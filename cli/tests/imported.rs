@@ -409,9 +409,9 @@ fn adapters_hear_what_the_head_alone_cannot() {
     let train = |out: &str, more: &[&str]| -> Vec<String> {
         let save = format!("{out}-liked");
         let args = ["--json", "train", "preference", "--preferences", "set", "--bundle", "checkpoint", "--out", out];
-        let set =
-            ["lora.rank=4", "held_out_share=0.3", "batch_pairs=16", "optimiser.learning_rate=0.01", "trunk_rate=1"];
-        let set = set.iter().flat_map(|set| ["--set", set]);
+        // Told of the sound the head would hear it.
+        let set = ["lora.rank=4", "held_out_share=0.3", "batch_pairs=16", "optimiser.learning_rate=0.01"];
+        let set = set.iter().chain(&["trunk_rate=1", "sound=false"]).flat_map(|set| ["--set", set]);
         let args = args
             .into_iter()
             .chain(set)
@@ -440,6 +440,13 @@ fn adapters_hear_what_the_head_alone_cannot() {
         let read = |run: &str| fs::read(place.path(&format!("{run}-liked")).join(name)).unwrap();
         assert_eq!(read("whole"), read("again"), "{name}");
     }
+
+    // With the sound beside the vectors both learn from there on.
+    let report: serde_json::Value =
+        serde_json::from_str(&good(train("sound", &["--checkpoint-every", "16", "--set", "sound=true"]))).unwrap();
+    let alone = report["head_alone"]["log_loss"]["estimate"].as_f64().unwrap();
+    assert!(alone < 0.5 && report["held_out"]["log_loss"]["estimate"].as_f64().unwrap() < 0.5, "{report}");
+    assert!(fs::read_to_string(place.path("sound-liked/preference.json")).unwrap().contains("\"descriptors\":{"));
 
     // It judges in a recipe; adapters that were changed, and another policy, are refused.
     let recipe = RECIPE.replace("LEARN", "lora = { rank = 2 }\nbaseline = \"leave_one_out\"");

@@ -269,12 +269,12 @@ fn a_study_measures_all_variants_on_the_same_pairs_and_goes_on_where_it_stopped(
     // What is done is not done again; a fold that was lost is, and says the same.
     fs::remove_file(&fold).unwrap();
     let all = json(&with(&["--json"]));
-    assert_eq!(all["trained"], 1 + 3 * 6);
+    assert_eq!(all["trained"], 1 + 3 * 8);
     assert!(fs::read(&fold).unwrap() == before);
     let curves = all["study"]["curves"].as_array().unwrap();
     let names: Vec<&str> = curves.iter().map(|curve| curve["variant"].as_str().unwrap()).collect();
     assert!(
-        names.contains(&"text-adherence") && names.contains(&"confident-only"),
+        ["text-adherence", "confident-only", "with-sound"].iter().all(|name| names.contains(name)),
         "{names:?} {}",
         all["study"]["notes"]
     );

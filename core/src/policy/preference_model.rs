@@ -23,12 +23,18 @@ use crate::{
 /// Statistics hear every part of a clip alike, have the same scale for clips and windows of any length, and give every
 /// position a gradient; the deviation hears how much a clip moves, and slots foretell different things. The trunk is causal:
 /// no vector has seen the clip's very last token. That is one of several hundred.
+///
+/// Statistics over frames forget when things happen, and with that the beat. What a caller has measured of a clip's sound
+/// can stand beside them as [`descriptors`](Self::with_descriptors), each with a weight of its own.
 #[derive(Module, Debug)]
 pub struct PreferenceModel {
     /// The two transformers.
     pub trunk: HierarchicalTrunk,
     /// From pooled vectors to scores, `[2 * slots * local width, 1]`. There is no bias: the offset stands in for it.
     pub head: Param<Tensor<2>>,
+    /// From descriptors that are given beside the tokens to scores, `[descriptors, 1]`; none where the model reads caption
+    /// and tokens alone, as the published one does.
+    pub descriptors: Option<Param<Tensor<2>>>,
     #[module(skip)]
     offset: f64,
 }
@@ -61,7 +67,7 @@ impl PreferenceModel {
         config.validate()?;
         let pooled = 2 * config.layout.slots_per_frame() * config.local.width;
         let head = Param::from_tensor(Tensor::zeros([pooled, 1], device));
-        let model = Self { trunk: HierarchicalTrunk::new(config, device), head, offset: 0.0 };
+        let model = Self { trunk: HierarchicalTrunk::new(config, device), head, descriptors: None, offset: 0.0 };
         let model = reinitialise(model, key);
         // Through the table: what is computed from a parameter on an autodiff device is no parameter.
         let mut table = ParamTable::collect(&model);
@@ -70,6 +76,19 @@ impl PreferenceModel {
             table.values_mut()[head].iter_mut().for_each(|weight| *weight *= HEAD_SCALE);
         }
         table.apply(model)
+    }
+
+    /// The same model with weights of 0 for `count` descriptors of a clip; scores are what they were until these learn.
+    #[must_use]
+    pub fn with_descriptors(self, count: usize) -> Self {
+        let weights = Param::from_tensor(Tensor::zeros([count, 1], &self.trunk.device()));
+        Self { descriptors: Some(weights), ..self }
+    }
+
+    /// Descriptors that every clip needs.
+    #[must_use]
+    pub fn descriptor_count(&self) -> usize {
+        self.descriptors.as_ref().map_or(0, |weights| weights.dims()[0])
     }
 
     /// The settings of the trunk.
@@ -97,17 +116,17 @@ impl PreferenceModel {
         Ok(())
     }
 
-    /// Scores of clips of one length.
+    /// Scores of clips of one length by a model without descriptors.
     ///
     /// # Shapes
     /// - frames: `[clips, frames, slots]`
     /// - output: `[clips]`
     ///
     /// # Errors
-    /// [`Error::Shape`] when prompt, frames and layout disagree.
+    /// [`Error::Shape`] when prompt, frames and layout disagree, or the model needs descriptors.
     pub fn scores(&self, prompt: &ConditionPrompt, frames: Tensor<3, Int>) -> Result<Tensor<1>> {
         let [clips, time, _] = frames.dims();
-        self.scores_padded(prompt, frames, &alloc::vec![time; clips])
+        self.scores_padded(prompt, frames, &alloc::vec![time; clips], None)
     }
 
     /// Scores of clips of different length, each padded at its end with frames of any ids. The trunk is causal, so a
@@ -116,28 +135,48 @@ impl PreferenceModel {
     /// # Shapes
     /// - frames: `[clips, frames, slots]`
     /// - lengths: frames of each clip that are its own, 1 to `frames`
+    /// - descriptors: `[clips, descriptors]`, for a model that has weights for them and for no other
     /// - output: `[clips]`
     ///
     /// # Errors
-    /// [`Error::Shape`] when prompt, frames, lengths and layout disagree.
+    /// [`Error::Shape`] when prompt, frames, lengths, descriptors and layout disagree.
     pub fn scores_padded(
         &self,
         prompt: &ConditionPrompt,
         frames: Tensor<3, Int>,
         lengths: &[usize],
+        descriptors: Option<Tensor<2>>,
     ) -> Result<Tensor<1>> {
-        Ok(self.head_scores(self.pooled(prompt, frames, lengths)?))
+        self.head_scores(self.pooled(prompt, frames, lengths)?, descriptors)
     }
 
-    /// Scores from pooled vectors: the rest of [`scores_padded`](Self::scores_padded).
+    /// Scores from pooled vectors and descriptors: the rest of [`scores_padded`](Self::scores_padded).
     ///
     /// # Shapes
     /// - pooled: `[clips, 2 * slots * local width]`
+    /// - descriptors: `[clips, descriptors]`
     /// - output: `[clips]`
-    #[must_use]
-    pub fn head_scores(&self, pooled: Tensor<2>) -> Tensor<1> {
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for descriptors that the model has no weights for, or that are missing.
+    pub fn head_scores(&self, pooled: Tensor<2>, descriptors: Option<Tensor<2>>) -> Result<Tensor<1>> {
         let [clips, _] = pooled.dims();
-        pooled.matmul(self.head.val()).reshape([clips]).sub_scalar(self.offset)
+        let of_tokens = pooled.matmul(self.head.val());
+        let scores = match (&self.descriptors, descriptors) {
+            (None, None) => of_tokens,
+            (Some(weights), Some(descriptors)) if descriptors.dims() == [clips, weights.dims()[0]] => {
+                of_tokens + descriptors.matmul(weights.val())
+            }
+            (_, descriptors) => {
+                let expected = match self.descriptor_count() {
+                    0 => "none".into(),
+                    count => format!("[{clips}, {count}]"),
+                };
+                let got = descriptors.map_or("none".into(), |given| format!("{:?}", given.dims()));
+                return Err(Error::Shape { what: "descriptors of clips", expected, got });
+            }
+        };
+        Ok(scores.reshape([clips]).sub_scalar(self.offset))
     }
 
     /// Means of the trunk's vectors over each clip's own frames, slot by slot, then their standard deviations.
@@ -270,18 +309,48 @@ mod tests {
         let short: Vec<Tokens> =
             long.iter().map(|clip| Tokens { ids: clip.ids[..8].to_vec(), frames: 4, slots: 2 }).collect();
         let frames = frames_from_tokens(&config().layout, &long, &device)?;
-        let together = read(model.scores_padded(&prompt(2), frames.clone(), &[4, 6])?);
+        let together = read(model.scores_padded(&prompt(2), frames.clone(), &[4, 6], None)?);
         let alone = read(model.scores(&prompt(2), frames_from_tokens(&config().layout, &short, &device)?)?);
         let whole = read(model.scores(&prompt(2), frames.clone())?);
         assert!((together[0] - alone[0]).abs() < 1e-6 && (together[1] - whole[1]).abs() < 1e-6);
         assert!((together[0] - whole[0]).abs() > 1e-5);
         for lengths in [&[4][..], &[0, 6], &[7, 6]] {
             assert!(matches!(
-                model.scores_padded(&prompt(2), frames.clone(), lengths),
+                model.scores_padded(&prompt(2), frames.clone(), lengths, None),
                 Err(Error::Shape { what: "lengths of clips", .. })
             ));
         }
         assert!(matches!(model.scores(&prompt(1), frames), Err(Error::Shape { what: "frames", .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn descriptors_add_what_their_weights_say() -> Result<()> {
+        let device = Device::flex();
+        let model = PreferenceModel::init(&config(), key(), &device)?;
+        let frames = frames_from_tokens(&config().layout, &clips(2, 4), &device)?;
+        let alone = read(model.scores(&prompt(2), frames.clone())?);
+        let model = model.with_descriptors(3);
+        let given = Tensor::<2>::from_floats([[1.0, 2.0, 0.5], [0.0, -1.0, 4.0]], &device);
+        let score = |model: &PreferenceModel| {
+            model.scores_padded(&prompt(2), frames.clone(), &[4, 4], Some(given.clone())).map(read)
+        };
+        // Weights of 0 change nothing.
+        assert_eq!((model.descriptor_count(), score(&model)?), (3, alone.clone()));
+        let mut table = ParamTable::collect(&model);
+        let range = table.entries().iter().find(|entry| entry.name == "descriptors").map(|entry| entry.range());
+        table.values_mut()[range.unwrap_or_default()].copy_from_slice(&[1.0, 10.0, 100.0]);
+        let weighed = score(&table.apply(model.clone())?)?;
+        for ((weighed, alone), sum) in weighed.iter().zip(&alone).zip([71.0, 390.0]) {
+            assert!((weighed - alone - sum).abs() < 1e-4, "{weighed} {alone}");
+        }
+        let narrow = Some(given.narrow(1, 0, 2));
+        for (model, descriptors) in [(&model, None), (&model, narrow.clone())] {
+            let refused = model.scores_padded(&prompt(2), frames.clone(), &[4, 4], descriptors);
+            assert!(matches!(refused, Err(Error::Shape { what: "descriptors of clips", .. })));
+        }
+        let deaf = PreferenceModel::init(&config(), key(), &device)?;
+        assert!(deaf.scores_padded(&prompt(2), frames.clone(), &[4, 4], narrow).is_err());
         Ok(())
     }
 
@@ -303,7 +372,7 @@ mod tests {
         let model = PreferenceModel::init(&config(), key(), &device)?;
         let frames = frames_from_tokens(&config().layout, &clips(2, 3), &device)?;
         let difference = |model: &PreferenceModel| -> Result<Tensor<1>> {
-            let scores = model.scores_padded(&prompt(2), frames.clone(), &[3, 2])?;
+            let scores = model.scores_padded(&prompt(2), frames.clone(), &[3, 2], None)?;
             Ok(scores.clone().narrow(0, 0, 1) - scores.narrow(0, 1, 1))
         };
         let gradient = gradients(&model, &difference(&model)?.backward());

@@ -14,9 +14,9 @@ use musicrl_feedback::PreferenceSet;
 use serde::Serialize;
 
 use crate::{
-    Result,
+    Error, Result,
     bundle::Bundle,
-    preference::{DataConfig, Pair, PreferenceData, PreferenceEnsemble, clips::Excerpt},
+    preference::{DataConfig, Pair, PreferenceData, PreferenceEnsemble, Reads, clips::Excerpt},
     training::Metrics,
 };
 
@@ -198,6 +198,10 @@ pub fn evaluate(
     seed: u64,
 ) -> Result<PreferenceReport> {
     windows.validate()?;
+    if ensemble.scale().is_some() && windows != Windows::Whole {
+        let expected = "whole clips for a model that is given descriptors of the sound, which are of whole clips";
+        return Err(Error::config("windows", expected, format!("{windows:?}")));
+    }
     let pairs: Vec<Pair> = pairs.iter().map(|pair| data.pairs()[*pair]).collect();
     let mut excerpts = Vec::new();
     let mut counts = vec![0; data.clips().len()];
@@ -258,7 +262,8 @@ pub fn evaluate_set(
     progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<PreferenceReport> {
     let ensemble = PreferenceEnsemble::load(bundle, device)?;
-    let data = PreferenceData::of_set(set, config, ensemble.text(), bundle, device, progress)?;
+    let reads = Reads { text: ensemble.text(), sound: ensemble.scale().is_some() };
+    let data = PreferenceData::of_set(set, config, reads, bundle, device, progress)?;
     let all: Vec<usize> = (0..data.pairs().len()).collect();
     evaluate(&ensemble, &data, &all, windows, bootstrap, seed)
 }

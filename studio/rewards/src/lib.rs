@@ -33,6 +33,7 @@
 //! - [`quality`]: the predictor of opinion scores, its loss, the reward
 //! - [`external`]: judges of the user's own: a program, a service, a network
 //! - [`properties`]: what can be measured of a sound without a model
+//! - [`descriptors`]: what a preference model may be told of a sound beside its tokens
 //! - [`listeners`]: simulated listeners with tastes over those properties
 //!
 //! # What it does not do
@@ -43,6 +44,7 @@
 pub mod adherence;
 pub mod config;
 pub mod contrastive;
+pub mod descriptors;
 mod error;
 pub mod external;
 pub mod front_end;

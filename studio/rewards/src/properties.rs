@@ -15,7 +15,7 @@ const HOP_SECONDS: f64 = 0.016;
 const PAUSE: f64 = 1e-5;
 
 /// A sample as it is heard: silence for what is not finite, and clipped at full scale, as files and outputs do.
-fn tame(sample: f32) -> f32 {
+pub(crate) fn tame(sample: f32) -> f32 {
     if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 }
 }
 
@@ -40,9 +40,9 @@ pub struct Properties {
 #[derive(Debug, Clone)]
 pub struct Spectra {
     /// One row a hop: power of each bin.
-    rows: Vec<Vec<f64>>,
-    bin_hz: f64,
-    hop_seconds: f64,
+    pub(crate) rows: Vec<Vec<f64>>,
+    pub(crate) bin_hz: f64,
+    pub(crate) hop_seconds: f64,
 }
 
 impl Properties {
@@ -65,10 +65,21 @@ impl Spectra {
     /// Hann-windowed power spectra; none when the sound is shorter than a window.
     #[must_use]
     pub fn of(audio: &[f32], sample_rate_hz: u32) -> Self {
+        let window = (WINDOW_SECONDS * f64::from(sample_rate_hz.max(1000))).round() as usize;
+        Self::windowed(audio, sample_rate_hz, [WINDOW_SECONDS, HOP_SECONDS], window.next_power_of_two() * 2)
+    }
+
+    /// As [`of`](Self::of) with other windows, each padded to `size` samples (at least the window's) before its transform.
+    pub(crate) fn windowed(
+        audio: &[f32],
+        sample_rate_hz: u32,
+        [window_seconds, hop_seconds]: [f64; 2],
+        size: usize,
+    ) -> Self {
         let rate = f64::from(sample_rate_hz.max(1000));
-        let window = (WINDOW_SECONDS * rate).round() as usize;
-        let hop = ((HOP_SECONDS * rate).round() as usize).max(1);
-        let size = window.next_power_of_two() * 2;
+        let window = ((window_seconds * rate).round() as usize).max(1);
+        let hop = ((hop_seconds * rate).round() as usize).max(1);
+        let size = size.max(window);
         let transform: Arc<dyn RealToComplex<f32>> = RealFftPlanner::new().plan_fft_forward(size);
         let shape: Vec<f32> = (0..window)
             .map(|n| (0.5 - 0.5 * libm::cos(2.0 * core::f64::consts::PI * n as f64 / window as f64)) as f32)

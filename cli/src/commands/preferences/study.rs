@@ -73,8 +73,8 @@ pub struct Flags {
     /// Parts of the cross-validation over captions; 1 is a single division [default: 3]
     #[arg(long)]
     folds: Option<usize>,
-    /// Only these variants: policy, scratch, without-text, crop-1-2, crop-1-4, crop-3-20, text-adherence,
-    /// acoustic-quality, confidence-weighted, confident-only
+    /// Only these variants: policy, scratch, with-sound, scratch-with-sound, without-text, crop-1-2, crop-1-4, crop-3-20,
+    /// text-adherence, acoustic-quality, confidence-weighted, confident-only
     #[arg(long, value_delimiter = ',', num_args = 1..)]
     only: Vec<String>,
     /// One epoch, one division, the first variants: to see whether all is in place
@@ -104,13 +104,13 @@ impl Common {
         let makers = self.makers.iter().map(|path| open_base(path)).collect::<Result<Vec<_>, _>>()?;
         let device = context.backend.device()?;
         let stop = context.interrupt()?;
-        let mut bar = Bar::new("tokens");
+        let mut bar = Bar::new("clips");
         set.notices().iter().for_each(|notice| bar.say(notice));
         let mut progress = |done: usize, total: usize| {
             bar.count(done as u64, total as u64);
             if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
         };
-        let data = PreferenceData::of_set(&set, &training.data, training.text, &bundle, &device, &mut progress)?;
+        let data = PreferenceData::of_set(&set, &training.data, training.reads(), &bundle, &device, &mut progress)?;
         drop(bar);
         let policy: HierarchicalPolicyConfig = bundle.config(part::POLICY)?;
         drive::check_memory(&estimate::models::preference(training, &policy, data.frames_max()))?;
@@ -141,7 +141,10 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
         only = QUICK.map(str::to_string).to_vec();
     }
     settings.validate()?;
-    let opened = flags.common.open(context, &settings.training, settings.seed)?;
+    // Hearing every clip takes minutes: only for variants that are told of it.
+    let sound = settings.training.sound && (only.is_empty() || only.iter().any(|name| name.ends_with("with-sound")));
+    let read = PreferenceTrainingConfig { sound, ..settings.training.clone() };
+    let opened = flags.common.open(context, &read, settings.seed)?;
     let known = populations(flags.common.tastes.as_deref())?;
     let input = StudyInput {
         set: &opened.set,

@@ -12,7 +12,7 @@ use musicrl_pipeline::{
     estimate,
     imported::is_imported,
     music::load_policy,
-    preference::PreferenceData,
+    preference::{PreferenceData, Reads},
     train::dpo::{DpoConfig, DpoData, DpoTraining},
 };
 
@@ -106,7 +106,8 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let mut bundle = open_base(&flags.bundle)?;
     let device = context.backend.device()?;
     let set = PreferenceSet::open(&flags.preferences).map_err(Error::from)?;
-    let judged = pairs_of(context, std::slice::from_ref(&set), (&config.data, config.text), &bundle, &device)?;
+    let reads = Reads { text: config.text, sound: false };
+    let judged = pairs_of(context, std::slice::from_ref(&set), (&config.data, reads), &bundle, &device)?;
     let data = DpoData::new(&judged, &config)?;
     let steps = flags.steps.unwrap_or_else(|| config.steps(data.learning.len()));
     if config.optimiser.decay_steps == 0 {

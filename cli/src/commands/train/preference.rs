@@ -18,7 +18,7 @@ use musicrl_pipeline::{
     evaluate_preference::PreferenceReport,
     imported::is_imported,
     preference::{
-        DataConfig, PreferenceData, PreferenceEnsemble,
+        DataConfig, PreferenceData, PreferenceEnsemble, Reads,
         centre::{Centring, centre},
     },
     train::preference::{Init, PreferenceTraining, PreferenceTrainingConfig},
@@ -57,7 +57,7 @@ pub struct Flags {
     /// TOML file with settings over the preset's
     #[arg(long)]
     settings: Option<PathBuf>,
-    /// A setting over the preset's and the file's, e.g. members=4, init=scratch, text=false, crop=0.25
+    /// A setting over the preset's and the file's, e.g. members=4, init=scratch, text=false, sound=false
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Steps between checkpoints
@@ -116,7 +116,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let policy: HierarchicalPolicyConfig = bundle.config(part::POLICY)?;
     let device = context.backend.device()?;
     let sets = open_sets(&flags.preferences)?;
-    let data = pairs_of(context, &sets, (&config.data, config.text), &bundle, &device)?;
+    let data = pairs_of(context, &sets, (&config.data, config.reads()), &bundle, &device)?;
     let captions = captions(&sets);
 
     // The number of pairs to learn from, and so of steps, is known with the data.
@@ -174,22 +174,22 @@ fn open_sets(paths: &[PathBuf]) -> Result<Vec<PreferenceSet>, Failure> {
     Ok(sets)
 }
 
-/// The sets as pairs, with progress where sound files are encoded.
+/// The sets as pairs, with progress where sound files are encoded or clips are heard.
 pub(super) fn pairs_of(
     context: &Context,
     sets: &[PreferenceSet],
-    (config, text): (&DataConfig, bool),
+    (config, reads): (&DataConfig, Reads),
     bundle: &Bundle,
     device: &burn::tensor::Device,
 ) -> Result<PreferenceData, Failure> {
     let stop = context.interrupt()?;
-    let mut bar = Bar::new("tokens");
+    let mut bar = Bar::new("clips");
     sets.iter().flat_map(PreferenceSet::notices).for_each(|notice| bar.say(notice));
     let mut progress = |done: usize, total: usize| {
         bar.count(done as u64, total as u64);
         if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     };
-    Ok(PreferenceData::of_sets(sets, config, text, bundle, device, &mut progress)?)
+    Ok(PreferenceData::of_sets(sets, config, reads, bundle, device, &mut progress)?)
 }
 
 /// What the sets' clips were made for, once each.

@@ -3,6 +3,8 @@
 use burn::tensor::Device;
 use musicrl_core::sampling::SamplingConfig;
 
+use musicrl_rewards::descriptors::describe;
+
 use super::{clips::PreferenceClip, ensemble::PreferenceEnsemble};
 use crate::{
     Error, Result,
@@ -53,12 +55,15 @@ pub fn centre(
         batch: BATCH,
         given: None,
     };
-    let played = play(&policy, &music, &captions, &play_settings, (CENTRING_STEP, 0), false)?;
+    let played = play(&policy, &music, &captions, &play_settings, (CENTRING_STEP, 0), ensemble.scale().is_some())?;
+    let rate_hz = music.sample_rate_hz();
+    let described = played.audio.iter().map(|samples| Some(describe(samples, rate_hz).to_vec()));
     let clips: Vec<PreferenceClip> = played
         .tokens
         .into_iter()
         .zip(played.prompt.tokens())
-        .map(|(tokens, condition)| PreferenceClip { condition: condition.clone(), tokens })
+        .zip(described.chain(std::iter::repeat(None)))
+        .map(|((tokens, condition), descriptors)| PreferenceClip { condition: condition.clone(), tokens, descriptors })
         .collect();
     ensemble.centre_on(&clips)
 }

@@ -72,6 +72,15 @@ impl DataConfig {
     }
 }
 
+/// What a model is given of a clip beside its tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reads {
+    /// The caption, as condition tokens.
+    pub text: bool,
+    /// Descriptors of the sound.
+    pub sound: bool,
+}
+
 /// One judgement of two clips.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pair {
@@ -131,9 +140,9 @@ impl PreferenceData {
         Ok(Self { clips: clips.into_iter().map(|(_, clip)| clip).collect(), pairs, clusters })
     }
 
-    /// The pairs of a set that `config` takes. Clips without tokens go through the bundle's codec; with `text`, captions
-    /// become condition tokens by its text-audio embedding. `progress` is called with the sound files done and their
-    /// number.
+    /// The pairs of a set that `config` takes. Clips without tokens go through the bundle's codec; where text is read,
+    /// captions become condition tokens by its text-audio embedding; where sound is, every clip is heard and described.
+    /// `progress` is called with the sound files, or the clips, done and their number.
     ///
     /// # Errors
     /// [`Error::Config`] when no judgement counts, or a clip has no caption, neither tokens nor sound, or tokens that do
@@ -141,12 +150,12 @@ impl PreferenceData {
     pub fn of_set(
         set: &PreferenceSet,
         config: &DataConfig,
-        text: bool,
+        reads: Reads,
         bundle: &Bundle,
         device: &Device,
         progress: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
-        Self::of_sets(std::slice::from_ref(set), config, text, bundle, device, progress)
+        Self::of_sets(std::slice::from_ref(set), config, reads, bundle, device, progress)
     }
 
     /// As [`PreferenceData::of_set`], of several sets: the pairs of the first, then those of the second, and so on. Clips of
@@ -157,7 +166,7 @@ impl PreferenceData {
     pub fn of_sets(
         sets: &[PreferenceSet],
         config: &DataConfig,
-        text: bool,
+        reads: Reads,
         bundle: &Bundle,
         device: &Device,
         progress: &mut dyn FnMut(usize, usize) -> Result<()>,
@@ -166,7 +175,7 @@ impl PreferenceData {
         let layout = bundle.config::<HierarchicalPolicyConfig>(part::POLICY)?.layout;
         let (mut clips, mut judgements) = (Vec::new(), Vec::new());
         for set in sets {
-            let (others, first) = (read_set(set, config, text, &layout, bundle, device, progress)?, clips.len());
+            let (others, first) = (read_set(set, config, reads, &layout, bundle, device, progress)?, clips.len());
             clips.extend(others.0);
             judgements.extend(others.1.into_iter().map(|(a, b, judgement)| (a + first, b + first, judgement)));
         }
@@ -220,6 +229,7 @@ impl PreferenceData {
     }
 
     /// The hash of all that a model learns from: conditions, tokens and judgements. A run must not go on with others.
+    /// Descriptors follow from the rest and are no part of it.
     #[must_use]
     pub fn identity(&self) -> String {
         let mut hash = Sha256::new();
@@ -293,7 +303,7 @@ mod tests {
     use crate::train::preference::fixture;
 
     fn clip() -> PreferenceClip {
-        PreferenceClip { condition: None, tokens: Tokens::new(vec![0, 1, 2, 3], 2).unwrap() }
+        PreferenceClip { condition: None, tokens: Tokens::new(vec![0, 1, 2, 3], 2).unwrap(), descriptors: None }
     }
 
     fn data(captions: &[&str], pairs: &[(usize, usize)]) -> Result<PreferenceData> {
@@ -383,7 +393,8 @@ mod tests {
             set.add_judgements(vec![JudgementRecord::new("good", b, outcome, "anna", Source::Human)]).unwrap();
             let set = PreferenceSet::open(set.path()).unwrap();
             let progress = &mut |_: usize, _: usize| Ok(());
-            PreferenceData::of_set(&set, &DataConfig::default(), text, &bundle, &Device::flex(), progress)
+            let reads = Reads { text, sound: false };
+            PreferenceData::of_set(&set, &DataConfig::default(), reads, &bundle, &Device::flex(), progress)
                 .map_err(|error| error.to_string())
         };
         let data = check("other", false, Outcome::Tie).unwrap();
@@ -391,7 +402,8 @@ mod tests {
         // Two sets whose clips have the same names: other clips of the same caption, and so one cluster.
         let sets = [&set, &set].map(|set| PreferenceSet::open(set.path()).unwrap());
         let (config, progress) = (DataConfig::default(), &mut |_: usize, _: usize| Ok(()));
-        let both = PreferenceData::of_sets(&sets, &config, false, &bundle, &Device::flex(), progress).unwrap();
+        let reads = Reads { text: false, sound: false };
+        let both = PreferenceData::of_sets(&sets, &config, reads, &bundle, &Device::flex(), progress).unwrap();
         assert_eq!((both.clips().len(), both.clusters().len()), (4, 1));
         assert_eq!(both.pairs().iter().map(|pair| (pair.a, pair.b)).collect::<Vec<_>>(), [(0, 1), (2, 3)]);
         assert_ne!(both.identity(), data.identity());

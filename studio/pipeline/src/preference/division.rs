@@ -88,7 +88,7 @@ mod tests {
     /// Pair p is of caption `captions[p]`.
     fn data(captions: &[String]) -> PreferenceData {
         let tokens = Tokens::new(vec![0, 1, 2, 3], 2).unwrap();
-        let clip = PreferenceClip { condition: None, tokens };
+        let clip = PreferenceClip { condition: None, tokens, descriptors: None };
         let clips =
             captions.iter().flat_map(|caption| [(caption.clone(), clip.clone()), (caption.clone(), clip.clone())]);
         let pairs: Vec<_> = (0..captions.len()).map(|p| (2 * p, 2 * p + 1, Outcome::BetterA.into())).collect();

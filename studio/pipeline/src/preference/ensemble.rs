@@ -10,7 +10,10 @@ use musicrl_core::{
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::clips::{Batch, Excerpt, PreferenceClip};
+use super::{
+    clips::{Batch, Excerpt, PreferenceClip},
+    descriptors::DescriptorScale,
+};
 use crate::{
     Error, Result,
     bundle::{Bundle, part},
@@ -24,6 +27,9 @@ pub struct PreferenceConfig {
     pub trunk: HierarchicalPolicyConfig,
     /// Whether it reads captions.
     pub text: bool,
+    /// The scale of the descriptors that it is given of a clip's sound; none where it reads tokens alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descriptors: Option<DescriptorScale>,
     /// The ensemble.
     pub members: Vec<MemberConfig>,
 }
@@ -45,6 +51,7 @@ impl PreferenceConfig {
     /// [`Error::Config`] naming the field.
     pub fn validate(&self) -> Result<()> {
         self.trunk.validate()?;
+        self.descriptors.as_ref().map_or(Ok(()), DescriptorScale::validate)?;
         if !(1..=MEMBERS_MAX).contains(&self.members.len()) {
             return Err(Error::config("preference.members", format!("1 to {MEMBERS_MAX}"), self.members.len()));
         }
@@ -78,6 +85,7 @@ pub struct PreferenceEnsemble {
     models: Members,
     tie_strengths: Vec<f64>,
     text: bool,
+    scale: Option<DescriptorScale>,
 }
 
 /// Scores by member and clip.
@@ -108,11 +116,16 @@ impl EnsembleScores {
 }
 
 impl PreferenceEnsemble {
-    /// An ensemble of models of one shape, with one tie strength each.
+    /// An ensemble of models of one shape, with one tie strength each, and the scale of their descriptors if they have any.
     ///
     /// # Errors
-    /// [`Error::Config`] for none, too many, different shapes, or a bad tie strength.
-    pub fn new(models: Vec<PreferenceModel>, tie_strengths: Vec<f64>, text: bool) -> Result<Self> {
+    /// [`Error::Config`] for none, too many, different shapes, a bad tie strength, or descriptors without a scale.
+    pub fn new(
+        models: Vec<PreferenceModel>,
+        tie_strengths: Vec<f64>,
+        text: bool,
+        scale: Option<DescriptorScale>,
+    ) -> Result<Self> {
         if let Some(first) = models.first()
             && models.iter().any(|model| model.config() != first.config())
         {
@@ -122,7 +135,12 @@ impl PreferenceEnsemble {
             let expected = format!("{} tie strengths, one a member", models.len());
             return Err(Error::config("preference.members", expected, tie_strengths.len()));
         }
-        let ensemble = Self { models: Members { members: models }, tie_strengths, text };
+        let numbers = scale.as_ref().map_or(0, |_| DescriptorScale::NUMBERS);
+        if let Some(model) = models.iter().find(|model| model.descriptor_count() != numbers) {
+            let expected = format!("models with {numbers} descriptors");
+            return Err(Error::config("preference.descriptors", expected, model.descriptor_count()));
+        }
+        let ensemble = Self { models: Members { members: models }, tie_strengths, text, scale };
         ensemble.config()?.validate()?;
         Ok(ensemble)
     }
@@ -137,14 +155,17 @@ impl PreferenceEnsemble {
         let device = device.clone().inner();
         // First weights that the file's replace right after: any key will do.
         let key = Key::new(0, Purpose::Init);
-        let fresh = || Ok(PreferenceModel::init(&config.trunk, key, &device)?);
+        let fresh = || {
+            let model = PreferenceModel::init(&config.trunk, key, &device)?;
+            Ok(if config.descriptors.is_some() { model.with_descriptors(DescriptorScale::NUMBERS) } else { model })
+        };
         let members = config.members.iter().map(|_| fresh()).collect::<Result<_>>()?;
         let mut models = bundle.load(part::PREFERENCE, Members { members })?;
         for (model, member) in models.members.iter_mut().zip(&config.members) {
             model.set_offset(member.offset)?;
         }
         let tie_strengths = config.members.iter().map(|member| member.tie_strength).collect();
-        Ok(Self { models, tie_strengths, text: config.text })
+        Ok(Self { models, tie_strengths, text: config.text, scale: config.descriptors })
     }
 
     /// Puts it into a bundle, in place of the part that was there.
@@ -166,6 +187,7 @@ impl PreferenceEnsemble {
         Ok(PreferenceConfig {
             trunk: trunk.ok_or_else(|| Error::config("preference.members", "at least 1", 0))?,
             text: self.text,
+            descriptors: self.scale.clone(),
             members: members
                 .map(|(model, tie_strength)| MemberConfig { offset: model.offset(), tie_strength: *tie_strength })
                 .collect(),
@@ -182,6 +204,12 @@ impl PreferenceEnsemble {
     #[must_use]
     pub fn text(&self) -> bool {
         self.text
+    }
+
+    /// The scale of its descriptors; none where it reads tokens alone.
+    #[must_use]
+    pub fn scale(&self) -> Option<&DescriptorScale> {
+        self.scale.as_ref()
     }
 
     /// The tokens that it reads.
@@ -207,7 +235,7 @@ impl PreferenceEnsemble {
     /// # Errors
     /// When an excerpt does not fit the layout, or a score is not finite.
     pub fn scores(&self, excerpts: &[Excerpt<'_>]) -> Result<EnsembleScores> {
-        let by_member = self.members().iter().map(|model| scores_of(model, excerpts, self.text));
+        let by_member = self.members().iter().map(|model| scores_of(model, excerpts, self.text, self.scale.as_ref()));
         Ok(EnsembleScores { by_member: by_member.collect::<Result<_>>()? })
     }
 
@@ -237,11 +265,16 @@ impl PreferenceEnsemble {
 /// Centred scores of one model.
 ///
 /// # Errors
-/// When an excerpt does not fit the layout, or a score is not finite.
-pub fn scores_of(model: &PreferenceModel, excerpts: &[Excerpt<'_>], text: bool) -> Result<Vec<f64>> {
+/// When an excerpt does not fit the layout or has no descriptors for `scale`, or a score is not finite.
+pub fn scores_of(
+    model: &PreferenceModel,
+    excerpts: &[Excerpt<'_>],
+    text: bool,
+    scale: Option<&DescriptorScale>,
+) -> Result<Vec<f64>> {
     let scores = in_parts(excerpts, |part| {
-        let batch = Batch::of(part, text, &model.trunk.device());
-        let scores = model.scores_padded(&batch.prompt, batch.frames, &batch.lengths)?;
+        let batch = Batch::of(part, text, scale, &model.trunk.device())?;
+        let scores = model.scores_padded(&batch.prompt, batch.frames, &batch.lengths, batch.descriptors)?;
         Ok(scores.into_data().iter::<f64>().collect())
     })?;
     match scores.iter().position(|score| !score.is_finite()) {
@@ -256,7 +289,7 @@ pub fn scores_of(model: &PreferenceModel, excerpts: &[Excerpt<'_>], text: bool) 
 /// When an excerpt does not fit the layout.
 pub fn pooled_of(model: &PreferenceModel, excerpts: &[Excerpt<'_>], text: bool) -> Result<Vec<Vec<f32>>> {
     in_parts(excerpts, |part| {
-        let batch = Batch::of(part, text, &model.trunk.device());
+        let batch = Batch::of(part, text, None, &model.trunk.device())?;
         let pooled = model.pooled(&batch.prompt, batch.frames, &batch.lengths)?;
         let [_, width] = pooled.dims();
         let values: Vec<f32> = pooled.into_data().iter::<f32>().collect();
@@ -328,6 +361,6 @@ mod tests {
             assert!(bad(MemberConfig { offset, tie_strength }).unwrap_err().to_string().contains(field));
         }
         assert!(PreferenceConfig { members: Vec::new(), ..config }.validate().is_err());
-        assert!(PreferenceEnsemble::new(Vec::new(), Vec::new(), true).is_err());
+        assert!(PreferenceEnsemble::new(Vec::new(), Vec::new(), true, None).is_err());
     }
 }

@@ -6,7 +6,12 @@ use burn::tensor::Device;
 use musicrl_core::{preference::Judgement, tokens::TokenLayout};
 use musicrl_feedback::{ClipRecord, JudgementRecord, PreferenceSet};
 
-use super::{clips::PreferenceClip, data::DataConfig, encode::clip_tokens};
+use super::{
+    clips::PreferenceClip,
+    data::{DataConfig, Reads},
+    descriptors::descriptors_of,
+    encode::clip_tokens,
+};
 use crate::{
     Error, Result,
     bundle::Bundle,
@@ -23,7 +28,7 @@ pub(super) type Judged = (Vec<(String, PreferenceClip)>, Vec<(usize, usize, Judg
 pub(super) fn read_set(
     set: &PreferenceSet,
     config: &DataConfig,
-    text: bool,
+    Reads { text, sound }: Reads,
     layout: &TokenLayout,
     bundle: &Bundle,
     device: &Device,
@@ -51,15 +56,23 @@ pub(super) fn read_set(
     } else {
         vec![None; records.len()]
     };
+    let descriptors: Vec<Option<Vec<f64>>> = if sound {
+        let described = descriptors_of(set, (&records, &tokens), config, bundle, device, progress)?;
+        described.into_iter().map(Some).collect()
+    } else {
+        vec![None; records.len()]
+    };
     let places: BTreeMap<&str, usize> =
         records.iter().enumerate().map(|(place, clip)| (clip.id.as_str(), place)).collect();
     let judgements: Vec<(usize, usize, Judgement)> = taken
         .iter()
         .filter_map(|taken| Some((*places.get(taken.a.as_str())?, *places.get(taken.b.as_str())?, taken.judgement())))
         .collect();
-    let clips = records.iter().zip(tokens).zip(conditions);
+    let clips = records.iter().zip(tokens).zip(conditions).zip(descriptors);
     let clips = clips
-        .map(|((record, tokens), condition)| (record.caption.clone(), PreferenceClip { condition, tokens }))
+        .map(|(((record, tokens), condition), descriptors)| {
+            (record.caption.clone(), PreferenceClip { condition, tokens, descriptors })
+        })
         .collect();
     Ok((clips, judgements))
 }

@@ -1,4 +1,4 @@
-//! The reward `user_preference`: caption and tokens to a centred score; no sound is needed.
+//! The reward `user_preference`: caption, tokens and, for a model that is told of it, the sound, to a centred score.
 
 use burn::tensor::Device;
 use musicrl_core::{
@@ -6,7 +6,7 @@ use musicrl_core::{
     reward::{Clip, Reward, Score},
     tokens::Tokens,
 };
-use musicrl_rewards::TextAudioModel;
+use musicrl_rewards::{TextAudioModel, descriptors::describe};
 
 use super::{
     clips::{Excerpt, PreferenceClip},
@@ -75,7 +75,12 @@ impl UserPreference {
                 return Err("it has no tokens".into());
             }
             layout.check(&tokens).map_err(|error| error.to_string())?;
-            Ok(PreferenceClip { condition, tokens })
+            let descriptors = match (self.hears_audio(), &clip.audio) {
+                (false, _) => None,
+                (true, Some(audio)) => Some(describe(audio.samples, audio.sample_rate_hz).to_vec()),
+                (true, None) => return Err("it has no sound".into()),
+            };
+            Ok(PreferenceClip { condition, tokens, descriptors })
         };
         Ok(clips.iter().zip(conditions).map(checked).collect())
     }
@@ -86,8 +91,9 @@ impl Reward for UserPreference {
         Self::NAME
     }
 
+    /// Whether the model is given descriptors of the sound.
     fn hears_audio(&self) -> bool {
-        false
+        self.ensemble.scale().is_some()
     }
 
     fn score(&self, clips: &[Clip<'_>]) -> musicrl_core::Result<Vec<Score>> {

@@ -121,6 +121,10 @@ fn chosen(input: &StudyInput<'_>, notes: &mut Vec<String>) -> Result<Vec<Variant
         chosen.retain(|variant| !variant.needs_confidence());
         notes.push("all judgements are of one confidence: nothing to weigh or choose by it".into());
     }
+    if !input.settings.training.sound {
+        chosen.retain(|variant| !variant.needs_sound());
+        notes.push("no variant is told of the sound, as the settings say".into());
+    }
     if !input.settings.training.text {
         chosen.retain(|variant| variant.name != "without-text");
         notes.push("no variant reads text, as the settings say".into());

@@ -38,9 +38,11 @@ pub enum Predictor {
 }
 
 /// The names of all variants, in the order in which they are shown.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 12] = [
     "policy",
     "scratch",
+    "with-sound",
+    "scratch-with-sound",
     "without-text",
     "crop-1-2",
     "crop-1-4",
@@ -52,7 +54,7 @@ pub const NAMES: [&str; 10] = [
 ];
 
 /// Those of a quick study.
-pub const QUICK: [&str; 5] = ["policy", "scratch", "without-text", "text-adherence", "acoustic-quality"];
+pub const QUICK: [&str; 6] = ["policy", "scratch", "with-sound", "without-text", "text-adherence", "acoustic-quality"];
 
 /// Share of the pairs that "confident only" learns from, ties in confidence aside.
 const CONFIDENT_SHARE: f64 = 0.5;
@@ -62,7 +64,8 @@ impl Variant {
     #[must_use]
     pub fn all(settings: &StudySettings, data: &PreferenceData) -> Vec<Self> {
         let trained = |change: &dyn Fn(&mut PreferenceTrainingConfig)| {
-            let mut config = settings.training.clone();
+            // Tokens alone, as the published study's.
+            let mut config = PreferenceTrainingConfig { sound: false, ..settings.training.clone() };
             change(&mut config);
             Kind::Trained(Box::new(config))
         };
@@ -71,6 +74,13 @@ impl Variant {
         let of = |name: &'static str| match name {
             "policy" => ("from the policy", trained(&|config| config.init = Init::Policy)),
             "scratch" => ("from scratch", trained(&|config| config.init = Init::Scratch)),
+            "with-sound" => {
+                ("told of the sound", trained(&|config| (config.init, config.sound) = (Init::Policy, true)))
+            }
+            "scratch-with-sound" => (
+                "from scratch, told of the sound",
+                trained(&|config| (config.init, config.sound) = (Init::Scratch, true)),
+            ),
             "without-text" => ("without text", trained(&|config| config.text = false)),
             "crop-1-2" => ("1/2 of each clip", crop(0.5)),
             "crop-1-4" => ("1/4 of each clip", crop(0.25)),
@@ -109,6 +119,12 @@ impl Variant {
     #[must_use]
     pub fn needs_confidence(&self) -> bool {
         matches!(self.name, "confidence-weighted" | "confident-only")
+    }
+
+    /// Whether it is told of the clips' sound.
+    #[must_use]
+    pub fn needs_sound(&self) -> bool {
+        matches!(&self.kind, Kind::Trained(config) if config.sound)
     }
 
     /// The predictor, if it is one.
@@ -155,7 +171,7 @@ mod tests {
             let text = text(variant);
             let changed = text.lines().zip(first.lines()).filter(|(a, b)| a != b).count();
             let expected = match variant.name {
-                "confident-only" => 1..=2,
+                "confident-only" | "scratch-with-sound" => 1..=2,
                 _ if variant.predictor().is_some() => 0..=0,
                 _ => 1..=1,
             };

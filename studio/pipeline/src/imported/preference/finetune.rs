@@ -26,7 +26,7 @@ use musicrl_zoo::musicgen::{MusicGen, MusicGenPolicy, PartGradients, TextPrompt}
 
 use super::{
     PreferenceHead,
-    train::{HeadReport, ImportedClips, fit_head, pooled_of},
+    train::{HeadReport, ImportedClips, fit_head, pooled_of, with_numbers},
 };
 use crate::{
     Error, Result,
@@ -53,18 +53,26 @@ const OPTIMISER: &str = "finetune-optimiser.bin";
 #[derive(Module, Debug)]
 struct Finetuned {
     policy: MusicGenPolicy,
-    /// One weight a standardised number of the pooled vector, `[width]`.
+    /// One weight a standardised number of the pooled vector and its descriptors, `[width + descriptors]`.
     head: Param<Tensor<1>>,
     /// log of Davidson's nu, `[1]`.
     log_tie_strength: Param<Tensor<1>>,
+}
+
+/// A clip as the learner takes it.
+#[derive(Debug, Clone)]
+struct Given {
+    prompt: TextPrompt,
+    tokens: Tokens,
+    /// The numbers of its descriptors; empty where the sound is left out.
+    numbers: Vec<f32>,
 }
 
 /// Trains adapters and head on pairs of an imported policy's clips.
 #[derive(Debug)]
 pub struct FinetuneTraining {
     config: PreferenceTrainingConfig,
-    /// What each clip was made for, and its tokens.
-    clips: Vec<(TextPrompt, Tokens)>,
+    clips: Vec<Given>,
     pairs: Vec<Pair>,
     divided: Divided,
     /// The head alone: where learning starts, and what standardises the vectors.
@@ -116,7 +124,11 @@ impl FinetuneTraining {
                 .captions
                 .iter()
                 .zip(clips.data.clips())
-                .map(|(caption, clip)| (prompts[caption.as_str()].clone(), clip.tokens.clone()))
+                .map(|(caption, clip)| Given {
+                    prompt: prompts[caption.as_str()].clone(),
+                    tokens: clip.tokens.clone(),
+                    numbers: with_numbers(Vec::new(), head.scale(), clip.descriptors.as_deref()),
+                })
                 .collect(),
             pairs: clips.data.pairs().to_vec(),
             divided,
@@ -189,7 +201,12 @@ impl FinetuneTraining {
     }
 
     fn vectors(&self, policy: &MusicGenPolicy, clips: &[usize]) -> Result<Vec<Vec<f32>>> {
-        let of = |clip: &usize| pooled_of(policy, &self.clips[*clip].0, &self.clips[*clip].1);
+        let of = |clip: &usize| {
+            let Given { prompt, tokens, numbers } = &self.clips[*clip];
+            let mut vector = pooled_of(policy, prompt, tokens)?;
+            vector.extend(numbers);
+            Ok(vector)
+        };
         clips.iter().map(of).collect()
     }
 
@@ -225,13 +242,14 @@ impl FinetuneTraining {
     ) -> Result<(Vec<f32>, PairTerms)> {
         let device = learner.policy.decoder.device();
         let pass = |clip: usize| -> Result<Pass> {
-            let (prompt, tokens) = &self.clips[clip];
+            let Given { prompt, tokens, .. } = &self.clips[clip];
             let layout = musicrl_core::policy::Policy::layout(&learner.policy);
             let frames = frames_from_tokens(layout, std::slice::from_ref(tokens), &device)?;
             Pass::new(&learner.policy, prompt, frames)
         };
         let passes = [pass(pair.a)?, pass(pair.b)?];
-        let [a, b] = [&passes[0], &passes[1]].map(|pass| self.score(learner, pass.hidden.clone()));
+        let score = |pass: &Pass, clip: usize| self.score(learner, pass.hidden.clone(), &self.clips[clip].numbers);
+        let (a, b) = (score(&passes[0], pair.a), score(&passes[1], pair.b));
         let log_ties = learner.log_tie_strength.val();
         let ties = match self.config.ties {
             Ties::Learned => TieStrength::Learned(&log_ties),
@@ -254,10 +272,16 @@ impl FinetuneTraining {
     ///
     /// # Shapes
     /// - hidden: `[1, frames, codebooks, width]`
-    fn score(&self, learner: &Finetuned, hidden: Tensor<4>) -> Tensor<1> {
+    /// - numbers: `[descriptors]`, none where the sound is left out
+    fn score(&self, learner: &Finetuned, hidden: Tensor<4>, numbers: &[f32]) -> Tensor<1> {
         let [_, time, slots, width] = hidden.dims();
-        let pooled = hidden.reshape([time * slots, width]).mean_dim(0);
+        let mut pooled = hidden.reshape([time * slots, width]).mean_dim(0);
         let device = pooled.device().inner();
+        if !numbers.is_empty() {
+            let numbers = TensorData::new(numbers.to_vec(), [1, numbers.len()]);
+            pooled = Tensor::cat(vec![pooled, Tensor::from_data(numbers, &device)], 1);
+        }
+        let [_, width] = pooled.dims();
         let row = |values: &[f64]| -> Tensor<2> {
             let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
             Tensor::from_data(TensorData::new(values, [1, width]), &device)

@@ -3,7 +3,7 @@
 use musicrl_core::random::Key;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, preference::DescriptorScale};
 
 /// Heads that were fitted to resampled judgements; a clip's score is their mean, less `offset`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct PreferenceHead {
     ridge: f64,
     /// Whether captions are given to the policy.
     text: bool,
+    /// The scale of the descriptors at the end of each vector, where a clip's sound is described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    descriptors: Option<DescriptorScale>,
 }
 
 /// A judgement as the fit sees it.
@@ -51,6 +54,9 @@ pub struct FitSettings {
     pub tie_strength: f64,
     /// Whether captions were given to the policy.
     pub text: bool,
+    /// How many numbers at the end of each vector stand beside the policy's. Together they weigh as much in the penalty as
+    /// all of the policy's, so that a few descriptors are not held as tightly as a thousand hidden units.
+    pub beside: usize,
 }
 
 /// Steps of Newton's method, and of conjugate gradients inside each.
@@ -80,7 +86,11 @@ impl PreferenceHead {
             let at = format!("clip {clip}");
             return Err(musicrl_core::Error::NonFinite { what: "a clip's vector", at }.into());
         }
-        let (mean, deviation) = moments(vectors, width);
+        let (mean, mut deviation) = moments(vectors, width);
+        if settings.beside > 0 && settings.beside < width {
+            let scale = ((width - settings.beside) as f64 / settings.beside as f64).sqrt();
+            deviation[width - settings.beside..].iter_mut().for_each(|deviation| *deviation /= scale);
+        }
         let standard: Vec<Vec<f64>> = vectors.iter().map(|row| standardised(row, &mean, &deviation)).collect();
         let members = (0..settings.members)
             .map(|member| {
@@ -89,7 +99,7 @@ impl PreferenceHead {
             })
             .collect();
         let FitSettings { ridge, tie_strength, text, .. } = settings;
-        let mut head = Self { mean, deviation, members, offset: 0.0, tie_strength, ridge, text };
+        let mut head = Self { mean, deviation, members, offset: 0.0, tie_strength, ridge, text, descriptors: None };
         head.centre_on(vectors);
         Ok(head)
     }
@@ -119,6 +129,18 @@ impl PreferenceHead {
     #[must_use]
     pub fn width(&self) -> usize {
         self.mean.len()
+    }
+
+    /// The same head, for vectors that end with descriptors under `scale`.
+    #[must_use]
+    pub fn with_scale(self, scale: Option<DescriptorScale>) -> Self {
+        Self { descriptors: scale, ..self }
+    }
+
+    /// The scale of the descriptors at the end of its vectors; none for vectors of the policy alone.
+    #[must_use]
+    pub fn scale(&self) -> Option<&DescriptorScale> {
+        self.descriptors.as_ref()
     }
 
     /// The weights of the first member, which was fitted to all judgements.
@@ -163,6 +185,7 @@ impl PreferenceHead {
     /// [`Error::Config`] for lists of different length, or numbers that are not finite.
     pub fn validate(&self) -> Result<()> {
         let lists = || [&self.mean, &self.deviation].into_iter().chain(&self.members);
+        self.descriptors.as_ref().map_or(Ok(()), DescriptorScale::validate)?;
         let good = !self.members.is_empty()
             && lists().all(|list| list.len() == self.mean.len() && list.iter().all(|value| value.is_finite()))
             && self.deviation.iter().all(|value| *value > 0.0)
@@ -265,7 +288,7 @@ mod tests {
     use super::*;
 
     fn settings(ridge: f64) -> FitSettings {
-        FitSettings { members: 3, ridge, tie_strength: 0.0, text: true }
+        FitSettings { members: 3, ridge, tie_strength: 0.0, text: true, beside: 0 }
     }
 
     /// Clips of random vectors, and choices by a hidden taste with Bradley-Terry noise.
@@ -311,6 +334,23 @@ mod tests {
         let ties: Vec<Choice> = choices.iter().map(|c| Choice { share: 0.5, ..*c }).collect();
         let none = PreferenceHead::fit(&vectors, &ties, settings(1e-3), Key::new(1, Purpose::Test)).unwrap();
         vectors.iter().for_each(|row| assert!(none.score(row).abs() < 1e-6));
+    }
+
+    #[test]
+    fn numbers_beside_the_policys_share_one_penalty() {
+        // The taste is in the first number alone. With few choices and a large ridge its weight is held near 0, less so where
+        // it stands beside the other five.
+        let (mut vectors, choices, _) = data(60, 200);
+        let weight = |vectors: &[Vec<f32>], at: usize, beside: usize| {
+            let settings = FitSettings { beside, ..settings(3.0) };
+            let head = PreferenceHead::fit(vectors, &choices, settings, Key::new(1, Purpose::Test)).unwrap();
+            head.member_weights(0)[at]
+        };
+        let among = weight(&vectors, 0, 0);
+        vectors.iter_mut().for_each(|row| row.rotate_left(1));
+        assert!((weight(&vectors, 5, 0) - among).abs() < 1e-6);
+        let beside = weight(&vectors, 5, 1);
+        assert!(among > 0.0 && beside > 1.5 * among, "{among} {beside}");
     }
 
     #[test]

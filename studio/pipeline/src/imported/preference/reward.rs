@@ -14,10 +14,14 @@ use musicrl_core::{
     reward::{Clip, Reward, Score},
     tokens::Tokens,
 };
+use musicrl_rewards::descriptors::describe;
 use musicrl_zoo::musicgen::MusicGenPolicy;
 use serde::{Deserialize, Serialize};
 
-use super::{PreferenceHead, train::pooled};
+use super::{
+    PreferenceHead,
+    train::{pooled, with_numbers},
+};
 use crate::{
     Error, Result,
     bundle::sha256_hex,
@@ -25,7 +29,7 @@ use crate::{
         ImportedBase,
         base::{learned, with_weights},
     },
-    preference::UserPreference,
+    preference::{DescriptorScale, UserPreference},
 };
 
 const ADAPTERS: &str = "adapters.safetensors";
@@ -130,9 +134,13 @@ impl ImportedPreference {
                 format!("the policy that it learned on ({}) in {}", stored.policy_identity, stored.policy.display());
             return Err(wrong(&expected, base.identity));
         }
-        let width = base.model.policy.decoder.config().hidden_size;
+        let beside = stored.head.scale().map_or(0, |_| DescriptorScale::NUMBERS);
+        let width = base.model.policy.decoder.config().hidden_size + beside;
         if stored.head.width() != width {
-            return Err(wrong(&format!("{width} weights, as the policy is wide"), stored.head.width().to_string()));
+            return Err(wrong(
+                &format!("{width} weights, as the policy is wide and descriptors are many"),
+                stored.head.width().to_string(),
+            ));
         }
         if let Some(adapters) = &stored.adapters {
             base.model.policy = adapted(base.model.policy, adapters, dir)?;
@@ -150,7 +158,14 @@ impl ImportedPreference {
             return Ok(Err(error.to_string()));
         }
         let caption = if self.head.text() { clip.caption } else { "" };
-        Ok(Ok(self.head.score(&pooled(&self.base.model, caption, &tokens)?)))
+        let descriptors = match (self.head.scale(), &clip.audio) {
+            (None, _) => None,
+            (Some(_), Some(audio)) => Some(describe(audio.samples, audio.sample_rate_hz)),
+            (Some(_), None) => return Ok(Err("it has no sound".into())),
+        };
+        let pooled = pooled(&self.base.model, caption, &tokens)?;
+        let vector = with_numbers(pooled, self.head.scale(), descriptors.as_ref().map(|all| all.as_slice()));
+        Ok(Ok(self.head.score(&vector)))
     }
 }
 
@@ -184,8 +199,9 @@ impl Reward for ImportedPreference {
         UserPreference::NAME
     }
 
+    /// Whether the head is given descriptors of the sound.
     fn hears_audio(&self) -> bool {
-        false
+        self.head.scale().is_some()
     }
 
     fn score(&self, clips: &[Clip<'_>]) -> musicrl_core::Result<Vec<Score>> {

@@ -10,6 +10,7 @@ use musicrl_core::{
     tokens::Tokens,
 };
 use musicrl_feedback::{ClipRecord, JudgementRecord, PreferenceSet};
+use musicrl_rewards::descriptors::describe;
 use musicrl_zoo::{
     musicgen::{MusicGen, MusicGenPolicy, TextPrompt},
     named::host,
@@ -18,9 +19,12 @@ use musicrl_zoo::{
 use super::head::{Choice, FitSettings, PreferenceHead};
 use crate::{
     Error, Result,
+    align::family::Player,
     bundle::sha256_hex,
     evaluate_preference::{PreferenceReport, differences, measure},
-    preference::{Division, Pair, PreferenceClip, PreferenceData, data::DataConfig},
+    preference::{
+        DescriptorScale, Division, Pair, PreferenceClip, PreferenceData, data::DataConfig, descriptors::heard,
+    },
     train::preference::PreferenceTrainingConfig,
 };
 
@@ -79,12 +83,22 @@ impl ImportedClips {
                 return Err(Error::config("preferences", expected, format!("clip `{}` without one", record.id)));
             }
             let tokens = tokens(model, set.path(), record, &config.data).map_err(|error| named(&record.id, error))?;
-            clips.push((record.caption.clone(), PreferenceClip { condition: None, tokens }));
+            let descriptors = match config.sound {
+                true => Some(described(model, set.path(), record, &tokens, &config.data)?),
+                false => None,
+            };
+            clips.push((record.caption.clone(), PreferenceClip { condition: None, tokens, descriptors }));
             captions.push(caption.to_string());
         }
         progress(records.len(), records.len())?;
         let data = PreferenceData::new(model.policy.layout(), clips, &judgements)?;
         Ok(Self { data, captions, ids: records.iter().map(|record| record.id.clone()).collect() })
+    }
+
+    /// The scale of the clips' descriptors; none where the settings leave the sound out.
+    pub(super) fn scale(&self, config: &PreferenceTrainingConfig) -> Option<DescriptorScale> {
+        let described: Vec<&[f64]> = self.data.clips().iter().filter_map(|clip| clip.descriptors.as_deref()).collect();
+        config.sound.then(|| DescriptorScale::of(&described))
     }
 
     /// The hash of all that is learned from.
@@ -101,7 +115,22 @@ fn named(clip: &str, error: Error) -> Error {
     }
 }
 
-/// Learns a head on `model`'s vectors. Of the settings of `train preference` it follows `text`, `members`,
+/// The descriptors of a clip's own sound, or of its tokens as the model's codec decodes them.
+fn described(
+    model: &MusicGen,
+    set: &Path,
+    record: &ClipRecord,
+    tokens: &Tokens,
+    config: &DataConfig,
+) -> Result<Vec<f64>> {
+    let (samples, rate_hz) = match &record.audio {
+        Some(audio) => heard(&set.join(audio), config).map_err(|error| named(&record.id, error))?,
+        None => (Player::sound(model, std::slice::from_ref(tokens), &[])?.concat(), Player::sample_rate_hz(model)),
+    };
+    Ok(describe(&samples, rate_hz).to_vec())
+}
+
+/// Learns a head on `model`'s vectors. Of the settings of `train preference` it follows `text`, `sound`, `members`,
 /// `held_out_share`, `split_seed` and `bootstrap`. `progress` is called with the clips done and their number.
 ///
 /// # Errors
@@ -114,10 +143,12 @@ pub fn fit_head(
     progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<(PreferenceHead, HeadReport)> {
     let data = &clips.data;
+    let scale = clips.scale(config);
     let mut vectors = Vec::with_capacity(clips.captions.len());
     for (done, (caption, clip)) in clips.captions.iter().zip(data.clips()).enumerate() {
         progress(done, clips.captions.len())?;
-        vectors.push(pooled(model, caption, &clip.tokens).map_err(|error| named(&clips.ids[done], error))?);
+        let pooled = pooled(model, caption, &clip.tokens).map_err(|error| named(&clips.ids[done], error))?;
+        vectors.push(with_numbers(pooled, scale.as_ref(), clip.descriptors.as_deref()));
     }
     progress(clips.captions.len(), clips.captions.len())?;
     let Division { learning, held_out } = data.split(config.held_out_share, config.split_seed)?;
@@ -129,11 +160,12 @@ pub fn fit_head(
     let tie_strength = (2.0 * ties / (1.0 - ties).max(1e-3)).min(100.0);
     let key = Key::new(seed, Purpose::Init);
     let fit = |choices: &[Choice], ridge: f64, members: usize| {
-        let settings = FitSettings { members, ridge, tie_strength, text: config.text };
+        let beside = scale.as_ref().map_or(0, |_| DescriptorScale::NUMBERS);
+        let settings = FitSettings { members, ridge, tie_strength, text: config.text, beside };
         PreferenceHead::fit(&vectors, choices, settings, key)
     };
     let ridge = choose_ridge(&all, &vectors, config.split_seed, &|choices, ridge| fit(choices, ridge, 1))?;
-    let head = fit(&all, ridge, config.members)?;
+    let head = fit(&all, ridge, config.members)?.with_scale(scale.clone());
     let pairs: Vec<Pair> = held_out.iter().map(|at| data.pairs()[*at]).collect();
     let report = if pairs.is_empty() {
         None
@@ -163,6 +195,18 @@ pub(super) fn pooled_of(policy: &MusicGenPolicy, prompt: &TextPrompt, tokens: &T
     let hidden = policy.hidden(prompt, frames)?;
     let [_, time, slots, width] = hidden.dims();
     Ok(host(hidden.reshape([time * slots, width]).mean_dim(0))?)
+}
+
+/// A pooled vector with the numbers of a clip's descriptors behind it, where there is a scale for them.
+pub(super) fn with_numbers(
+    mut pooled: Vec<f32>,
+    scale: Option<&DescriptorScale>,
+    descriptors: Option<&[f64]>,
+) -> Vec<f32> {
+    if let (Some(scale), Some(descriptors)) = (scale, descriptors) {
+        pooled.extend(scale.numbers(descriptors));
+    }
+    pooled
 }
 
 type Taken<'a> = (Vec<&'a ClipRecord>, Vec<(usize, usize, Judgement)>);

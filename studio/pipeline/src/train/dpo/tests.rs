@@ -103,7 +103,11 @@ fn pairs_of_several_lengths_go_through_by_length() {
 fn judged() -> PreferenceData {
     let clip = |at: usize| {
         let ids = vec![(at % 6) as u32; 3 * (2 + at % 2)];
-        let clip = PreferenceClip { condition: Some(vec![(at / 4) as u32]), tokens: Tokens::new(ids, 3).unwrap() };
+        let clip = PreferenceClip {
+            condition: Some(vec![(at / 4) as u32]),
+            tokens: Tokens::new(ids, 3).unwrap(),
+            descriptors: None,
+        };
         (format!("caption {}", at / 4), clip)
     };
     let outcomes = [Outcome::BetterA, Outcome::Tie, Outcome::BetterB, Outcome::BetterA];

@@ -9,6 +9,7 @@ use musicrl_core::{
     random::{Key, Purpose},
     tokens::{Slot, StreamKind, TokenLayout, Tokens},
 };
+use musicrl_rewards::descriptors;
 
 use crate::{
     bundle::{Bundle, part},
@@ -50,10 +51,10 @@ pub(crate) fn ensemble_without_text(members: usize) -> PreferenceEnsemble {
 fn of_members(members: usize, text: bool) -> PreferenceEnsemble {
     let key = |member: usize| Key::new(3, Purpose::Init).step(member as u64);
     let model = |member| PreferenceModel::init(&policy(), key(member), &Device::flex()).unwrap();
-    PreferenceEnsemble::new((0..members).map(model).collect(), vec![0.5; members], text).unwrap()
+    PreferenceEnsemble::new((0..members).map(model).collect(), vec![0.5; members], text, None).unwrap()
 }
 
-/// Clips of 8 to 12 frames, each with a leaning of its own to token 0.
+/// Clips of 8 to 12 frames, each with a leaning of its own to token 0, and descriptors that say nothing of it.
 pub(crate) fn clips(count: usize) -> Vec<PreferenceClip> {
     let clip = |clip: usize| {
         let mut random = Key::new(21, Purpose::Test).clip(clip as u64).stream();
@@ -61,7 +62,8 @@ pub(crate) fn clips(count: usize) -> Vec<PreferenceClip> {
         let mut token = |codebook: usize| if random.chance(leaning) { 0 } else { random.below(codebook) as u32 };
         let ids = (0..frames).flat_map(|_| [token(4), token(6)]).collect();
         let condition = Some(vec![clip as u32 % 5, clip as u32 % 3]);
-        PreferenceClip { condition, tokens: Tokens::new(ids, 2).unwrap() }
+        let descriptors = (0..descriptors::COUNT).map(|at| at as f64 + random.normal()).collect();
+        PreferenceClip { condition, tokens: Tokens::new(ids, 2).unwrap(), descriptors: Some(descriptors) }
     };
     (0..count).map(clip).collect()
 }

@@ -18,7 +18,11 @@ use super::{
 use crate::{
     Error, Result,
     optim::{AdamW, Update},
-    preference::{PreferenceClip, clips::Excerpt, ensemble::scores_of},
+    preference::{
+        DescriptorScale, PreferenceClip,
+        clips::{Excerpt, descriptor_tensor},
+        ensemble::scores_of,
+    },
     training::Files,
 };
 
@@ -32,6 +36,8 @@ pub(super) struct Learner {
 
 const TRUNK: &str = "model.trunk.";
 const HEAD: &str = "model.head";
+const DESCRIPTORS: &str = "model.descriptors";
+const LOG_TIES: &str = "log_tie_strength";
 
 /// Where a fixed tie strength of 0 is kept, which has no logarithm; it is not read.
 const NO_TIES: f64 = 1.0;
@@ -45,8 +51,8 @@ pub(super) struct Member {
     /// Weights averaged over steps; where there is no averaging, none.
     average: Option<Vec<f32>>,
     best: Option<Vec<f32>>,
-    /// The head where it began.
-    head_start: Vec<f32>,
+    /// All values where they began.
+    start: Vec<f32>,
 }
 
 impl Member {
@@ -63,12 +69,13 @@ impl Member {
             optimiser: AdamW::new(config.optimiser.clone(), table.values().len()),
             average: (config.average_decay > 0.0).then(|| table.values().to_vec()),
             best: None,
-            head_start: table.get(HEAD).unwrap_or_default().to_vec(),
+            start: table.values().to_vec(),
             learner,
         }
     }
 
-    /// Adds the gradient of the prior on the head: that of |w - w_0|^2 variance / (2 deviation^2 pairs).
+    /// Adds the gradient of the prior on the head: that of |w - w_0|^2 variance / (2 deviation^2 pairs), and the same on the
+    /// weights of descriptors, which have a variance of 1 each.
     pub(super) fn add_prior(
         &self,
         config: &PreferenceTrainingConfig,
@@ -77,10 +84,15 @@ impl Member {
         gradient: &mut [f32],
     ) {
         let Some(features) = &self.features else { return };
-        let strength = features.variance / (config.deviation * config.deviation * pairs.max(1) as f64);
-        for entry in table.entries().iter().filter(|entry| entry.name == HEAD) {
-            let now = &table.values()[entry.range()];
-            for ((gradient, now), start) in gradient[entry.range()].iter_mut().zip(now).zip(&self.head_start) {
+        for entry in table.entries() {
+            let variance = match entry.name.as_str() {
+                HEAD => features.variance,
+                DESCRIPTORS => DescriptorScale::NUMBERS as f64,
+                _ => continue,
+            };
+            let strength = variance / (config.deviation * config.deviation * pairs.max(1) as f64);
+            let (now, start) = (&table.values()[entry.range()], &self.start[entry.range()]);
+            for ((gradient, now), start) in gradient[entry.range()].iter_mut().zip(now).zip(start) {
                 *gradient += strength as f32 * (now - start);
             }
         }
@@ -97,8 +109,8 @@ impl Member {
         let rate = |entry: &Entry| match (config.learn, entry.name.starts_with(TRUNK)) {
             (Learn::All, true) => config.trunk_rate,
             (Learn::Head, true) => 0.0,
-            (_, false) if entry.name == HEAD || config.ties == Ties::Learned => 1.0,
-            (_, false) => 0.0,
+            (_, false) if entry.name == LOG_TIES && config.ties == Ties::Fixed => 0.0,
+            (_, false) => 1.0,
         };
         let update = self.optimiser.update_at(&mut table, gradient, rate)?;
         if let Some(average) = &mut self.average {
@@ -145,14 +157,19 @@ impl Member {
         clips: &[PreferenceClip],
         which: &[usize],
         config: &PreferenceTrainingConfig,
+        scale: Option<&DescriptorScale>,
     ) -> Result<Vec<f64>> {
         if let Some(features) = &self.features {
-            let pooled = features.select(which, &learner.model.trunk.device());
-            return Ok(learner.model.head_scores(pooled).into_data().iter::<f64>().collect());
+            let device = learner.model.trunk.device();
+            let descriptors = scale
+                .map(|scale| descriptor_tensor(which.iter().map(|clip| &clips[*clip]), scale, &device))
+                .transpose()?;
+            let scores = learner.model.head_scores(features.select(which, &device), descriptors)?;
+            return Ok(scores.into_data().iter::<f64>().collect());
         }
         let excerpts: Vec<Excerpt<'_>> =
             which.iter().map(|clip| Excerpt::of_share(&clips[*clip], config.crop, 0.5)).collect();
-        scores_of(&learner.model, &excerpts, config.text)
+        scores_of(&learner.model, &excerpts, config.text, scale)
     }
 
     pub(super) fn save(&self, index: usize, files: &mut Files) -> Result<()> {

@@ -23,7 +23,7 @@ use crate::{
         train::{choice, choose_ridge},
     },
     music::load_policy,
-    preference::{Pair, PreferenceClip, PreferenceEnsemble, clips::Excerpt, ensemble::pooled_of},
+    preference::{DescriptorScale, Pair, PreferenceClip, PreferenceEnsemble, clips::Excerpt, ensemble::pooled_of},
 };
 
 /// Pooled vectors of clips under a trunk as it begins.
@@ -78,11 +78,36 @@ pub(super) struct Start {
     pub(super) features: Option<Arc<Features>>,
 }
 
+/// The scale of descriptors: the shared model's, or that of the clips that are learned from; none for models on tokens
+/// alone.
+pub(super) fn scale(
+    config: &PreferenceTrainingConfig,
+    bundle: &Bundle,
+    (clips, learning): (&[PreferenceClip], &[(Pair, Judgement)]),
+    device: &Device,
+) -> Result<Option<DescriptorScale>> {
+    if config.sound && clips.iter().any(|clip| clip.descriptors.is_none()) {
+        return Err(Error::config("sound", "false for clips whose sound was not described", true));
+    }
+    if config.init == Init::Shared {
+        let scale = PreferenceEnsemble::load(bundle, device)?.scale().cloned();
+        if scale.is_some() != config.sound {
+            return Err(Error::config("sound", format!("{}, as in the shared model", scale.is_some()), config.sound));
+        }
+        return Ok(scale);
+    }
+    let used: BTreeSet<usize> = learning.iter().flat_map(|(pair, _)| [pair.a, pair.b]).collect();
+    let described: Vec<&[f64]> = used.iter().filter_map(|clip| clips[*clip].descriptors.as_deref()).collect();
+    Ok(config.sound.then(|| DescriptorScale::of(&described)))
+}
+
 /// One model a member. Vectors of trunks that are the same are computed once.
+#[allow(clippy::too_many_arguments, reason = "what to learn from, where to begin, and where")]
 pub(super) fn starts(
     config: &PreferenceTrainingConfig,
     bundle: &Bundle,
     (clips, learning): (&[PreferenceClip], &[(Pair, Judgement)]),
+    scale: Option<&DescriptorScale>,
     features: Option<Arc<Features>>,
     seed: u64,
     device: &Device,
@@ -116,11 +141,35 @@ pub(super) fn starts(
             features = Some(of);
         }
         if let Some(features) = features.as_ref().filter(|_| fits) {
-            model = with_fitted_head(config, model, &features.rows, learning, (seed, member))?;
+            let given = Given { rows: &features.rows, clips, scale };
+            model = with_fitted_head(config, model, given, learning, (seed, member))?;
         }
         starts.push(Start { model, tie_strength, features });
     }
     Ok(starts)
+}
+
+/// What a head is fitted to: a pooled vector a clip, and its descriptors under `scale`.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    rows: &'a [Vec<f32>],
+    clips: &'a [PreferenceClip],
+    scale: Option<&'a DescriptorScale>,
+}
+
+impl Given<'_> {
+    fn vector(&self, clip: usize) -> Vec<f32> {
+        let mut vector = self.rows[clip].clone();
+        if let (Some(scale), Some(descriptors)) = (self.scale, &self.clips[clip].descriptors) {
+            vector.extend(scale.numbers(descriptors));
+        }
+        vector
+    }
+
+    /// How many numbers at the end of a vector are descriptors.
+    fn beside(&self) -> usize {
+        self.scale.map_or(0, |_| DescriptorScale::NUMBERS)
+    }
 }
 
 /// The model with a head that is fitted to the pairs. Of several members all but the first are fitted to resampled
@@ -128,7 +177,7 @@ pub(super) fn starts(
 fn with_fitted_head(
     config: &PreferenceTrainingConfig,
     model: PreferenceModel,
-    rows: &[Vec<f32>],
+    given: Given<'_>,
     learning: &[(Pair, Judgement)],
     (seed, member): (u64, usize),
 ) -> Result<PreferenceModel> {
@@ -136,22 +185,26 @@ fn with_fitted_head(
     let used: BTreeSet<usize> = learning.iter().flat_map(|(pair, _)| [pair.a, pair.b]).collect();
     let used: Vec<usize> = used.into_iter().collect();
     let place = |clip: usize| used.binary_search(&clip).unwrap_or(0);
-    let vectors: Vec<Vec<f32>> = used.iter().map(|clip| rows[*clip].clone()).collect();
+    let vectors: Vec<Vec<f32>> = used.iter().map(|clip| given.vector(*clip)).collect();
     let choices: Vec<Choice> = learning
         .iter()
         .filter_map(|(pair, judgement)| choice(&Pair { judgement: *judgement, ..*pair }))
         .map(|choice| Choice { a: place(choice.a), b: place(choice.b), ..choice })
         .collect();
     let key = Key::new(seed, Purpose::Init);
-    let settings = |ridge, members| FitSettings { members, ridge, tie_strength: 0.0, text: config.text };
+    let beside = given.beside();
+    let settings = |ridge, members| FitSettings { members, ridge, tie_strength: 0.0, text: config.text, beside };
     let fit = |choices: &[Choice], ridge: f64| PreferenceHead::fit(&vectors, choices, settings(ridge, 1), key);
     let ridge = choose_ridge(&choices, &vectors, config.split_seed, &fit)?;
     let head = PreferenceHead::fit(&vectors, &choices, settings(ridge, member + 1), key)?;
     let mut table = ParamTable::collect(&model);
-    let range = table.entries().iter().find(|entry| entry.name == "head").map(|entry| entry.range());
-    if let Some(range) = range {
-        let weights = head.member_weights(member);
-        table.values_mut()[range].iter_mut().zip(weights).for_each(|(value, weight)| *value = weight as f32);
+    let weights = head.member_weights(member);
+    let (of_tokens, of_sound) = weights.split_at(weights.len() - beside);
+    for (name, weights) in [("head", of_tokens), ("descriptors", of_sound)] {
+        let range = table.entries().iter().find(|entry| entry.name == name).map(|entry| entry.range());
+        if let Some(range) = range {
+            table.values_mut()[range].iter_mut().zip(weights).for_each(|(value, weight)| *value = *weight as f32);
+        }
     }
     Ok(table.apply(model)?)
 }
@@ -165,15 +218,19 @@ fn models(
 ) -> Result<Vec<(PreferenceModel, f64)>> {
     let key = |member: usize| Key::new(seed, Purpose::Init).step(1 + member as u64);
     let members = 0..config.members;
+    let heard = |model: PreferenceModel| match config.sound {
+        true => model.with_descriptors(DescriptorScale::NUMBERS),
+        false => model,
+    };
     match config.init {
         Init::Policy => {
             let policy = load_policy(bundle, device)?;
-            let of = |member| Ok((PreferenceModel::from_policy(&policy, key(member))?, config.tie_strength));
+            let of = |member| Ok((heard(PreferenceModel::from_policy(&policy, key(member))?), config.tie_strength));
             members.map(of).collect()
         }
         Init::Scratch => {
             let policy: HierarchicalPolicyConfig = bundle.config(part::POLICY)?;
-            let of = |member| Ok((PreferenceModel::init(&policy, key(member), device)?, config.tie_strength));
+            let of = |member| Ok((heard(PreferenceModel::init(&policy, key(member), device)?), config.tie_strength));
             members.map(of).collect()
         }
         Init::Shared => {
@@ -186,7 +243,7 @@ fn models(
                 return Err(Error::config("text", format!("{}, as in the shared model", shared.text()), config.text));
             }
             let of = |(model, tie_strength): (&PreferenceModel, &f64)| {
-                let fresh = PreferenceModel::init(model.config(), key(0), device)?;
+                let fresh = heard(PreferenceModel::init(model.config(), key(0), device)?);
                 let start = if *tie_strength > 0.0 { *tie_strength } else { config.tie_strength };
                 Ok((ParamTable::collect(model).apply(fresh)?, start))
             };

@@ -13,6 +13,7 @@ use musicrl_core::{params::Storage, reward::Windows, stats::BootstrapConfig};
 fn config() -> PreferenceTrainingConfig {
     PreferenceTrainingConfig {
         head: Head::Drawn,
+        sound: false,
         batch_pairs: 16,
         held_out_share: 0.2,
         trunk_rate: 0.3,
@@ -280,4 +281,43 @@ fn vectors_of_a_trunk_that_stays_can_be_handed_on() {
     assert!(
         training(PreferenceTrainingConfig { learn: Learn::All, ..config.clone() }, data.clone()).features().is_none()
     );
+}
+
+#[test]
+fn what_only_the_sound_tells_is_heard_by_a_model_that_is_told_of_it() {
+    // They like the middle of one descriptor, which no weighted sum of descriptors tells.
+    let middling = |clip: &crate::preference::PreferenceClip| {
+        let level = clip.descriptors.as_ref().unwrap()[4] - 4.0;
+        -2.0 * level * level
+    };
+    let data = || fixture::data_with(400, 17, middling);
+    let accuracy = |sound: bool| {
+        let config = PreferenceTrainingConfig { sound, head: Head::Fitted, ..config() };
+        let mut training = training(config, data());
+        run(&mut training, 0..4);
+        let report = training.evaluate(4).unwrap();
+        (report.get("accuracy").unwrap(), training)
+    };
+    let ((told, training), (deaf, _)) = (accuracy(true), accuracy(false));
+    assert!(told > 0.75 && deaf < 0.65, "{told} {deaf}");
+
+    // A listener with the contrary taste, held loosely and tightly: descriptors follow the prior as the rest of the head.
+    let mut bundle = fixture::bundle();
+    training.finish().unwrap().store(&mut bundle, Storage::F32).unwrap();
+    let contrary = |deviation: f64| {
+        let config = PreferenceTrainingConfig {
+            init: Init::Shared,
+            learn: Learn::Head,
+            select: Select::Last,
+            sound: true,
+            deviation,
+            ..config()
+        };
+        let data = fixture::data_with(400, 17, |clip| -middling(clip));
+        let mut training = PreferenceTraining::new(config, &bundle, data, 5, &Device::flex()).unwrap();
+        run(&mut training, 0..150);
+        training.evaluate(150).unwrap().get("accuracy").unwrap()
+    };
+    let (loose, tight) = (contrary(20.0), contrary(0.01));
+    assert!(loose > 0.7 && tight < 0.35, "{loose} {tight}");
 }

@@ -13,7 +13,7 @@ use super::{
     Divided, PART_PAIRS, Selection,
     member::{Learner, Member},
     settings::{PreferenceTrainingConfig, Select, Ties},
-    start::{Features, starts},
+    start::{Features, scale, starts},
 };
 use crate::{
     Error, Result,
@@ -21,8 +21,8 @@ use crate::{
     evaluate_preference::{PreferenceReport, differences, measure},
     parallel::sum_gradients,
     preference::{
-        Division, Pair, PreferenceData, PreferenceEnsemble,
-        clips::{Batch, Excerpt},
+        DescriptorScale, Division, Pair, PreferenceData, PreferenceEnsemble,
+        clips::{Batch, Excerpt, descriptor_tensor},
     },
     training::{Files, Metrics, Training},
 };
@@ -34,6 +34,8 @@ pub struct PreferenceTraining {
     config: PreferenceTrainingConfig,
     data: PreferenceData,
     divided: Divided,
+    /// Of the clips' descriptors; none where models read tokens alone.
+    scale: Option<DescriptorScale>,
     members: Vec<Member>,
     selection: Selection,
     seed: u64,
@@ -100,10 +102,12 @@ impl PreferenceTraining {
             return Err(Error::config("text", "false for clips without condition tokens", true));
         }
         let divided = Divided::of(&config, &data, division)?;
-        let starts = starts(&config, bundle, (data.clips(), &divided.learning), features, seed, &device)?;
+        let of = (data.clips(), divided.learning.as_slice());
+        let scale = scale(&config, bundle, of, &device)?;
+        let starts = starts(&config, bundle, of, scale.as_ref(), features, seed, &device)?;
         let members = starts.into_iter().map(|start| Member::new(&config, start)).collect();
         let selection = Selection::default();
-        Ok(Self { config, data, divided, members, selection, seed, device })
+        Ok(Self { config, data, divided, scale, members, selection, seed, device })
     }
 
     /// The clips' vectors under a trunk that stays as it is, to hand to another training; none where the trunk learns.
@@ -135,7 +139,8 @@ impl PreferenceTraining {
         };
         let learners = self.members.iter().map(learner).collect::<Result<Vec<_>>>()?;
         let ties = learners.iter().map(|learner| learner.tie_strength(&self.config)).collect();
-        PreferenceEnsemble::new(learners.into_iter().map(|learner| learner.model).collect(), ties, self.config.text)
+        let models = learners.into_iter().map(|learner| learner.model).collect();
+        PreferenceEnsemble::new(models, ties, self.config.text, self.scale.clone())
     }
 
     /// What the weights of now, averaged over steps, say of each held-out pair.
@@ -177,7 +182,12 @@ impl PreferenceTraining {
         let clips: Vec<usize> =
             part.iter().map(|sample| sample.pair.a).chain(part.iter().map(|sample| sample.pair.b)).collect();
         let scores = match &member.features {
-            Some(features) => learner.model.head_scores(features.select(&clips, &self.device)),
+            Some(features) => {
+                let of = clips.iter().map(|clip| &self.data.clips()[*clip]);
+                let scale = self.scale.as_ref();
+                let descriptors = scale.map(|scale| descriptor_tensor(of, scale, &self.device)).transpose()?;
+                learner.model.head_scores(features.select(&clips, &self.device), descriptors)?
+            }
             None => {
                 let places = part.iter().chain(part).map(|sample| sample.place);
                 let excerpts: Vec<Excerpt<'_>> = clips
@@ -185,8 +195,8 @@ impl PreferenceTraining {
                     .zip(places)
                     .map(|(clip, place)| Excerpt::of_share(&self.data.clips()[*clip], self.config.crop, place))
                     .collect();
-                let batch = Batch::of(&excerpts, self.config.text, &self.device);
-                learner.model.scores_padded(&batch.prompt, batch.frames, &batch.lengths)?
+                let batch = Batch::of(&excerpts, self.config.text, self.scale.as_ref(), &self.device)?;
+                learner.model.scores_padded(&batch.prompt, batch.frames, &batch.lengths, batch.descriptors)?
             }
         };
         let (a, b) = (scores.clone().narrow(0, 0, part.len()), scores.narrow(0, part.len(), part.len()));
@@ -243,7 +253,7 @@ impl PreferenceTraining {
         let mut by_member = Vec::with_capacity(learners.len());
         for (member, learner) in self.members.iter().zip(learners) {
             let mut scores = vec![0.0; self.data.clips().len()];
-            let of_used = member.scores(learner, self.data.clips(), &used, &self.config)?;
+            let of_used = member.scores(learner, self.data.clips(), &used, &self.config, self.scale.as_ref())?;
             used.iter().zip(of_used).for_each(|(clip, score)| scores[*clip] = score);
             by_member.push(scores);
         }
