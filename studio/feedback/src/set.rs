@@ -93,16 +93,19 @@ impl PreferenceSet {
             ratings: Vec::new(),
             notices: Vec::new(),
         };
+        // Clips are read last and were written first: where a collection adds to the set meanwhile, what is said is of clips
+        // that are there.
+        let (judgements, ratings) = (set.read::<JudgementRecord>(JUDGEMENTS)?, set.read::<RatingRecord>(RATINGS)?);
         for (at, clip) in set.read::<ClipRecord>(CLIPS)? {
             set.check_clip(&at, &clip)?;
             set.places.insert(clip.id.clone(), set.clips.len());
             set.clips.push(clip);
         }
-        for (at, judgement) in set.read::<JudgementRecord>(JUDGEMENTS)? {
+        for (at, judgement) in judgements {
             set.check_judgement(&at, &judgement)?;
             set.judgements.push(judgement);
         }
-        for (at, rating) in set.read::<RatingRecord>(RATINGS)? {
+        for (at, rating) in ratings {
             set.check_rating(&at, &rating)?;
             set.ratings.push(rating);
         }
@@ -290,6 +293,31 @@ mod tests {
         let rating = RatingRecord { clip: "c".into(), rating: 4.0, rater: "anna".into(), source: Source::Human };
         set.add_ratings(vec![rating]).unwrap();
         set
+    }
+
+    #[test]
+    fn a_set_can_be_read_while_it_grows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("set");
+        let mut set = PreferenceSet::create(&path).unwrap();
+        let writer = std::thread::spawn(move || {
+            for n in 0..300 {
+                let ids = [format!("{n}-a"), format!("{n}-b")];
+                set.add_clips(ids.iter().map(|id| ClipRecord::new(id, "a waltz", "base")).collect()).unwrap();
+                let [a, b] = ids;
+                let said = JudgementRecord::new(a, b, Outcome::BetterA, "anna", Source::Human);
+                set.add_judgements(vec![said]).unwrap();
+            }
+        });
+        let mut read = 0;
+        while !writer.is_finished() {
+            let set = PreferenceSet::open(&path).unwrap();
+            assert!(set.clips().len() >= 2 * set.judgements().len());
+            read += 1;
+        }
+        writer.join().unwrap();
+        assert!(read > 0);
+        assert_eq!(PreferenceSet::open(&path).unwrap().judgements().len(), 300);
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub struct Flags {
     /// Parts of the cross-validation over captions; 1 is a single division [default: 3]
     #[arg(long)]
     folds: Option<usize>,
-    /// Only these variants: policy, scratch, with-sound, scratch-with-sound, without-text, crop-1-2, crop-1-4, crop-3-20,
+    /// Only these variants: policy, with-sound, scratch, scratch-with-sound, without-text, crop-1-2, crop-1-4, crop-3-20,
     /// text-adherence, acoustic-quality, confidence-weighted, confident-only
     #[arg(long, value_delimiter = ',', num_args = 1..)]
     only: Vec<String>,
@@ -210,10 +210,31 @@ pub fn table(mut report: Report, curves: &[Curve]) -> Report {
     let ceiling = first.ceiling.map_or(String::new(), |ceiling| {
         format!("; ceiling {:.1} % (the taste that simulated listeners share, and their noise)", 100.0 * ceiling)
     });
-    report.line(format!(
+    report = report.line(format!(
         "{} pairs, {} decided, {} clusters of captions{ceiling}",
         first.pairs, first.decided, first.clusters
-    ))
+    ));
+    heard(report, curves)
+}
+
+/// Which properties of a known taste each curve's scores follow.
+fn heard(mut report: Report, curves: &[Curve]) -> Report {
+    let all = || curves.iter().filter_map(|curve| Some((curve, curve.figures.as_ref()?.hears.as_ref()?)));
+    let Some((_, first)) = all().next() else { return report };
+    let line = |name: &str, cells: Vec<String>, rest: String| {
+        let cells: String = cells.iter().map(|cell| format!("{cell:>18}")).collect();
+        format!("{name:<34}{cells}{rest:>8}")
+    };
+    let names = first.weights.iter().map(|heard| heard.property.clone()).collect();
+    report = report.line("what of the listeners' taste the scores follow (1: as much as it counts, 0: not at all)");
+    report = report.line(line("", names, "rest".into()));
+    let shares = first.weights.iter().map(|heard| format!("{:.0} %", 100.0 * heard.share)).collect();
+    report = report.line(line("share of the taste's variance", shares, String::new()));
+    for (curve, hears) in all() {
+        let cells = hears.weights.iter().map(|heard| format!("{:.2}", heard.weight)).collect();
+        report = report.line(line(&curve.name, cells, format!("{:.0} %", 100.0 * hears.rest)));
+    }
+    report
 }
 
 fn line(name: &str, figures: &Figures) -> String {

@@ -8,6 +8,7 @@ use musicrl_core::{
 use musicrl_rewards::listeners::{ExactChoice, noise_ceiling};
 use serde::{Deserialize, Serialize};
 
+use super::hears::{Hears, Terms, hears};
 use crate::{
     Result,
     evaluate_preference::{PreferenceReport, measure_pooled},
@@ -32,6 +33,8 @@ pub struct Held {
     pub pairs: Vec<Pair>,
     /// Their exact probabilities, where listeners are simulated and their taste is known.
     pub exact: Option<Vec<ExactChoice>>,
+    /// Differences of the terms of their taste, where it is known.
+    pub terms: Option<Vec<Terms>>,
     /// Intervals.
     pub bootstrap: BootstrapConfig,
     /// Seed of the resamples: the same for all variants, so that differences are paired.
@@ -85,6 +88,9 @@ pub struct Figures {
     /// (accuracy - 1/2) / (ceiling - 1/2), the ceiling taken as known.
     #[serde(default)]
     pub share_of_ceiling: Option<Share>,
+    /// Which properties of the listeners' taste its scores follow, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hears: Option<Hears>,
 }
 
 impl Figures {
@@ -103,6 +109,7 @@ impl Figures {
             log_loss_difference: None,
             ceiling: None,
             share_of_ceiling: None,
+            hears: None,
         }
     }
 }
@@ -148,6 +155,7 @@ impl Held {
             log_loss_difference: first.map(|first| self.log_loss_difference(said, first)).transpose()?.flatten(),
             ceiling,
             share_of_ceiling,
+            hears: self.terms.as_ref().and_then(|terms| hears(&said.differences, terms)),
         })
     }
 
@@ -214,6 +222,7 @@ mod tests {
         Held {
             pairs: (0..200).map(pair).collect(),
             exact: Some((0..200).map(choice).collect()),
+            terms: None,
             bootstrap: BootstrapConfig { resamples: 300, confidence: 0.95 },
             seed: 1,
         }

@@ -1,6 +1,6 @@
 //! One training of one variant on one division: what it says of the pairs that it has not seen, epoch after epoch.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::{
     Error, Result,
     bundle::Bundle,
     preference::{Division, PreferenceData},
-    train::preference::{PreferenceTraining, PreferenceTrainingConfig},
+    train::preference::{Features, PreferenceTraining, PreferenceTrainingConfig},
     training::Training as _,
 };
 
@@ -38,16 +38,19 @@ pub(super) struct Point {
 }
 
 impl Fold {
-    /// Trains. `stepped` is told after each step how many steps of how many are done.
+    /// Trains. `stepped` is told after each step how many steps of how many are done. With heads alone, `features` are the
+    /// clips' vectors from another fold of the same trunk; those of this one come back.
+    #[allow(clippy::too_many_arguments, reason = "what to learn, from what, what is known of it, and where")]
     pub(super) fn train(
         config: &PreferenceTrainingConfig,
         bundle: &Bundle,
         data: &PreferenceData,
         division: &Division,
+        features: Option<Arc<Features>>,
         seed: u64,
         device: &Device,
         stepped: &mut dyn FnMut(u64, u64) -> Result<()>,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Option<Arc<Features>>)> {
         let learning = learning_pairs(config, data, division);
         let steps = config.steps(learning);
         let mut config = config.clone();
@@ -56,7 +59,7 @@ impl Fold {
         }
         let epochs = config.epochs;
         let of = (data.clone(), division.clone());
-        let mut training = PreferenceTraining::divided(config, bundle, of, None, seed, device)?;
+        let mut training = PreferenceTraining::divided(config, bundle, of, features, seed, device)?;
         let mut fold = Self { pairs: division.held_out.clone(), points: Vec::new() };
         fold.measure(&training, 0.0)?;
         for step in 0..steps {
@@ -66,7 +69,8 @@ impl Fold {
                 fold.measure(&training, epochs * (step + 1) as f64 / steps as f64)?;
             }
         }
-        Ok(fold)
+        let features = training.features();
+        Ok((fold, features))
     }
 
     fn measure(&mut self, training: &PreferenceTraining, epoch: f64) -> Result<()> {
@@ -129,7 +133,9 @@ mod tests {
                 steps.push(done);
                 Ok(())
             };
-            Fold::train(&settings.training, &fixture::bundle(), &data, &division, 1, &Device::flex(), stepped).unwrap()
+            Fold::train(&settings.training, &fixture::bundle(), &data, &division, None, 1, &Device::flex(), stepped)
+                .unwrap()
+                .0
         };
         let fold = train(&mut steps);
         assert_eq!(steps, (1..=8).collect::<Vec<_>>());

@@ -7,14 +7,14 @@ use std::{
 
 use burn::tensor::Device;
 use musicrl_core::reward::{AudioView, Clip, Reward, Score, TokensView};
-use musicrl_feedback::{ClipRecord, JudgementRecord, PreferenceSet};
+use musicrl_feedback::{ClipRecord, JudgementRecord, PreferenceSet, Source};
 use musicrl_rewards::{
     AcousticQuality, Properties, TextAdherence,
-    listeners::{ExactChoice, Population},
+    listeners::{ExactChoice, Population, Property},
 };
 use serde::{Deserialize, Serialize};
 
-use super::variant::Predictor;
+use super::{hears::Terms, variant::Predictor};
 use crate::{
     Error, Result,
     bundle::{Bundle, part},
@@ -50,6 +50,9 @@ pub struct Listened {
     pub acoustic_quality: Vec<Option<f64>>,
     /// Of simulated listeners whose taste is known: difference of the shared utility, and P of better-a, better-b, tie.
     pub exact: Vec<Option<[f64; 4]>>,
+    /// Differences of the terms of that taste, in the order of [`Property::ALL`].
+    #[serde(default)]
+    pub terms: Vec<Option<Terms>>,
     /// What could not be heard, and why.
     pub notes: Vec<String>,
 }
@@ -119,6 +122,7 @@ impl Listened {
                 Vec::new()
             },
             exact: exact(input, &properties)?,
+            terms: terms(input, &judgements, &|clip| of_clip.get(clip).map(|heard| &heard.properties)),
             notes,
         })
     }
@@ -148,6 +152,13 @@ impl Listened {
         let choice =
             |[shared_difference, a, b, tie]: [f64; 4]| ExactChoice { shared_difference, probabilities: [a, b, tie] };
         let all: Option<Vec<ExactChoice>> = self.exact.iter().map(|exact| exact.map(choice)).collect();
+        all.filter(|all| !all.is_empty())
+    }
+
+    /// The differences of terms of each pair, where all are known.
+    #[must_use]
+    pub fn all_terms(&self) -> Option<Vec<Terms>> {
+        let all: Option<Vec<Terms>> = self.terms.iter().copied().collect();
         all.filter(|all| !all.is_empty())
     }
 
@@ -197,6 +208,24 @@ pub(super) fn taken_of<'a>(
     }
     let got = format!("{} judgements and {} pairs", judgements.len(), data.pairs().len());
     Err(Error::config("preferences", "the set that the pairs are of", got))
+}
+
+/// One entry a pair: what the terms of the shared taste of the population that judged it differ by.
+fn terms<'a>(
+    input: &ToHear<'_>,
+    judgements: &[&JudgementRecord],
+    properties: &dyn Fn(&str) -> Option<&'a Properties>,
+) -> Vec<Option<Terms>> {
+    let of = |judgement: &&JudgementRecord| -> Option<Terms> {
+        let Source::Simulated { population } = &judgement.source else { return None };
+        let taste = &input.populations.iter().find(|known| known.name == *population)?.taste;
+        let (a, b) = (properties(&judgement.a)?, properties(&judgement.b)?);
+        Some(Property::ALL.map(|property| {
+            let value = |of| taste.terms.get(&property).map_or(0.0, |term| term.value(property.standardised(of)));
+            value(a) - value(b)
+        }))
+    };
+    judgements.iter().map(of).collect()
 }
 
 /// One entry a pair: the exact probabilities of those populations whose taste is known.

@@ -7,6 +7,7 @@
 //! - `fold`: one training of one variant; what it says of the pairs that it has not seen.
 //! - [`heard`]: what is made of the clips' sounds: scores of judges, exact probabilities of simulated listeners.
 //! - [`figures`]: accuracy, log-loss, calibration, paired differences, the share of the way to the ceiling.
+//! - [`mod@hears`]: which properties of a known taste a model's scores follow.
 //! - [`run`]: all of it in a folder; what is done is not done again.
 //! - [`file`](mod@file): `study.json` and `personal.json`, which the report reads.
 //! - [`mod@personal`]: reward models for single listeners, from few of their own judgements.
@@ -17,6 +18,7 @@ pub mod figures;
 pub mod file;
 mod fold;
 pub mod heard;
+pub mod hears;
 pub mod personal;
 pub mod run;
 pub mod settings;

@@ -334,6 +334,7 @@ impl Judge {
         Held {
             pairs: held_out.iter().map(|at| self.data.pairs()[*at]).collect(),
             exact: self.exact.as_ref().map(|exact| held_out.iter().map(|at| exact[*at]).collect()),
+            terms: None,
             bootstrap: settings.training.bootstrap,
             seed: settings.training.split_seed,
         }

@@ -8,7 +8,7 @@
 //!   study.json, study.svg              the curves and figures of all variants that are done
 //! ```
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use burn::tensor::Device;
 use musicrl_feedback::PreferenceSet;
@@ -30,7 +30,7 @@ use crate::{
     preferences::truth::populations_of,
     report::{Against, accuracy_svg},
     run::{RunDir, Versions},
-    train::preference::PreferenceTrainingConfig,
+    train::preference::{Features, Init, PreferenceTrainingConfig},
 };
 
 /// What is studied.
@@ -161,6 +161,15 @@ fn listen(
     Ok(Listened::read(&path)?.unwrap_or_default())
 }
 
+/// What vectors of clips depend on in a study, beside its seed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct TrunkOf {
+    init: Init,
+    text: bool,
+    crop: f64,
+    members: usize,
+}
+
 struct Work<'a> {
     input: &'a StudyInput<'a>,
     divisions: &'a [Division],
@@ -200,12 +209,18 @@ impl Work<'_> {
         };
         let total: u64 = missing.iter().map(|(_, config, at)| steps(config, *at)).sum();
         let mut before = 0;
+        // Heads alone learn on vectors of a trunk that stays as it is: the same for all folds, and for variants with the
+        // same trunk, captions and crops.
+        let mut known: Option<(TrunkOf, Arc<Features>)> = None;
         for (variant, config, at) in &missing {
             let stage = Stage::Training { title: variant.title, fold: at + 1 };
             progress(stage, before, total)?;
             let stepped = &mut |done, _| progress(stage, before + done, total);
             let division = &self.divisions[*at];
-            let fold = Fold::train(config, bundle, data, division, settings.seed, device, stepped)?;
+            let trunk = TrunkOf { init: config.init, text: config.text, crop: config.crop, members: config.members };
+            let of_it = known.take_if(|(of, _)| *of == trunk).map(|(_, features)| features);
+            let (fold, features) = Fold::train(config, bundle, data, division, of_it, settings.seed, device, stepped)?;
+            known = features.map(|features| (trunk, features));
             write_json(&self.path(variant.name, *at), &fold)?;
             before += steps(config, *at);
         }
@@ -221,6 +236,7 @@ impl Work<'_> {
         let held = Held {
             pairs: order.iter().map(|pair| data.pairs()[*pair]).collect(),
             exact: exact.map(|all| order.iter().map(|pair| all[*pair]).collect()),
+            terms: heard.all_terms().map(|all| order.iter().map(|pair| all[*pair]).collect()),
             bootstrap: settings.training.bootstrap,
             seed: settings.training.split_seed,
         };

@@ -40,8 +40,8 @@ pub enum Predictor {
 /// The names of all variants, in the order in which they are shown.
 pub const NAMES: [&str; 12] = [
     "policy",
-    "scratch",
     "with-sound",
+    "scratch",
     "scratch-with-sound",
     "without-text",
     "crop-1-2",
@@ -54,7 +54,7 @@ pub const NAMES: [&str; 12] = [
 ];
 
 /// Those of a quick study.
-pub const QUICK: [&str; 6] = ["policy", "scratch", "with-sound", "without-text", "text-adherence", "acoustic-quality"];
+pub const QUICK: [&str; 6] = ["policy", "with-sound", "scratch", "without-text", "text-adherence", "acoustic-quality"];
 
 /// Share of the pairs that "confident only" learns from, ties in confidence aside.
 const CONFIDENT_SHARE: f64 = 0.5;
