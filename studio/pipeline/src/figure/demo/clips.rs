@@ -88,7 +88,7 @@ impl Clips {
         svg.text((LEFT[0] - 48.0, top), "letter", "d");
         svg.text((LEFT[0] - 32.0, top), "heading", "Before and after");
         let note = format!("log-mel spectrograms and text adherence of {}", how_many(self.rows.len()));
-        svg.text((LEFT[0] + 74.0, top), "small", &note);
+        svg.text((LEFT[0] + 92.0, top), "small", &note);
         self.draw_scale(svg, top);
         for (at, row) in self.rows.iter().enumerate() {
             let y = top + HEAD + ROW * at as f64;

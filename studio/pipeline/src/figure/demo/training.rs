@@ -21,7 +21,7 @@ pub(super) fn reward(svg: &mut Svg, figure: &DemoFigure<'_>, area: Area) {
 /// What it cost: the distance from the base, and the variety that is left.
 pub(super) fn price(svg: &mut Svg, figure: &DemoFigure<'_>, area: Area) {
     heading(svg, &area, "b", "What it cost");
-    svg.text((area.x - 32.0, 43.0), "small", "above: KL to the base, summed over a clip");
+    svg.text((area.x - 32.0, 43.0), "small", "above: KL of a clip to the base, nats");
     svg.text((area.x - 32.0, 60.0), "small", "below: entropy, as a share of the base's");
     let half = Area { height: (area.height - 24.0) / 2.0, ..area };
     let steps = steps(figure);
