@@ -48,8 +48,9 @@ impl DescriptorScale {
         };
         let mean = mean_of(&|value, _| value);
         let variance = mean_of(&|value, at| (value - mean[at]) * (value - mean[at]));
-        // What never varies says nothing; dividing by 1 leaves it 0.
-        let deviation = variance.iter().map(|v| v.sqrt()).map(|d| if d > 1e-9 { d } else { 1.0 }).collect();
+        // What varies by rounding alone says nothing; dividing by 1 leaves it near 0.
+        let scale = |(v, mean): (&f64, &f64)| (v.sqrt() > 1e-6 * (1.0 + mean.abs())).then(|| v.sqrt()).unwrap_or(1.0);
+        let deviation = variance.iter().zip(&mean).map(scale).collect();
         Self { mean, deviation }
     }
 

@@ -203,8 +203,11 @@ fn moments(vectors: &[Vec<f32>], width: usize) -> (Vec<f64>, Vec<f64>) {
     let mean: Vec<f64> =
         (0..width).map(|at| vectors.iter().map(|row| f64::from(row[at])).sum::<f64>() / count).collect();
     let square = |at: usize| vectors.iter().map(|row| (f64::from(row[at]) - mean[at]).powi(2)).sum::<f64>() / count;
-    // A number that never varies says nothing; dividing by 1 leaves it 0.
-    let deviation = (0..width).map(|at| square(at).sqrt()).map(|d| if d > 1e-12 { d } else { 1.0 }).collect();
+    // A number that varies by rounding alone says nothing, and would get a weight without bound; dividing by 1 leaves it near 0.
+    let deviation = (0..width)
+        .map(|at| (square(at).sqrt(), mean[at].abs()))
+        .map(|(deviation, mean)| if deviation > 1e-6 * (1.0 + mean) { deviation } else { 1.0 })
+        .collect();
     (mean, deviation)
 }
 
@@ -334,6 +337,14 @@ mod tests {
         let ties: Vec<Choice> = choices.iter().map(|c| Choice { share: 0.5, ..*c }).collect();
         let none = PreferenceHead::fit(&vectors, &ties, settings(1e-3), Key::new(1, Purpose::Test)).unwrap();
         vectors.iter().for_each(|row| assert!(none.score(row).abs() < 1e-6));
+    }
+
+    #[test]
+    fn rounding_alone_gets_no_weight() {
+        let (mut vectors, choices, _) = data(60, 200);
+        vectors.iter_mut().enumerate().for_each(|(clip, row)| row[2] = 3.0 + 1e-7 * (clip % 2) as f32);
+        let head = PreferenceHead::fit(&vectors, &choices, settings(0.1), Key::new(1, Purpose::Test)).unwrap();
+        assert!(head.member_weights(0).iter().all(|weight| weight.abs() < 10.0), "{:?}", head.member_weights(0));
     }
 
     #[test]
