@@ -7,6 +7,7 @@ use musicrl_core::{
     tokens::Tokens,
 };
 use musicrl_rewards::{TextAudioModel, descriptors::describe};
+use rayon::prelude::*;
 
 use super::{
     clips::{Excerpt, PreferenceClip},
@@ -82,7 +83,8 @@ impl UserPreference {
             };
             Ok(PreferenceClip { condition, tokens, descriptors })
         };
-        Ok(clips.iter().zip(conditions).map(checked).collect())
+        // Describing a sound is most of the work here, and each is described by itself.
+        Ok(clips.par_iter().zip(conditions).map(checked).collect())
     }
 }
 
