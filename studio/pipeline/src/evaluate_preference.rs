@@ -82,7 +82,7 @@ impl PreferenceReport {
 /// Measures differences of scores (a minus b), one a pair, with the spread of each where there are several models.
 ///
 /// # Errors
-/// [`Error::Core`](crate::Error::Core) for no pairs, other numbers of differences than pairs, a difference that is not
+/// [`Error::Core`] for no pairs, other numbers of differences than pairs, a difference that is not
 /// finite, or a bad tie strength.
 pub fn measure(
     pairs: &[Pair],

@@ -49,7 +49,7 @@ impl DescriptorScale {
         let mean = mean_of(&|value, _| value);
         let variance = mean_of(&|value, at| (value - mean[at]) * (value - mean[at]));
         // What varies by rounding alone says nothing; dividing by 1 leaves it near 0.
-        let scale = |(v, mean): (&f64, &f64)| (v.sqrt() > 1e-6 * (1.0 + mean.abs())).then(|| v.sqrt()).unwrap_or(1.0);
+        let scale = |(v, mean): (&f64, &f64)| if v.sqrt() > 1e-6 * (1.0 + mean.abs()) { v.sqrt() } else { 1.0 };
         let deviation = variance.iter().zip(&mean).map(scale).collect();
         Self { mean, deviation }
     }
