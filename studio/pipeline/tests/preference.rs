@@ -82,6 +82,16 @@ fn set(folder: &Path) -> PreferenceSet {
     set
 }
 
+/// For the few pairs of such a set.
+fn settings() -> PreferenceTrainingConfig {
+    PreferenceTrainingConfig {
+        batch_pairs: 2,
+        held_out_share: 0.4,
+        bootstrap: BootstrapConfig { resamples: 10, confidence: 0.9 },
+        ..PreferenceTrainingConfig::base()
+    }
+}
+
 fn data(
     set: &PreferenceSet,
     config: &DataConfig,
@@ -138,14 +148,7 @@ fn a_trained_model_is_centred_and_rewards() {
     let mut bundle = embedded::base().unwrap();
     bundle.set_clip_seconds(0.5);
     let set = set(temp.path());
-    let config = PreferenceTrainingConfig {
-        sound: false,
-        members: 2,
-        batch_pairs: 2,
-        held_out_share: 0.4,
-        bootstrap: BootstrapConfig { resamples: 10, confidence: 0.9 },
-        ..PreferenceTrainingConfig::base()
-    };
+    let config = PreferenceTrainingConfig { sound: false, members: 2, ..settings() };
     let (data, _) = data(&set, &config.data, false, &bundle).unwrap();
     let mut training = PreferenceTraining::new(config, &bundle, data, 1, &device).unwrap();
     for step in 0..2 {
@@ -174,8 +177,7 @@ fn a_trained_model_is_centred_and_rewards() {
 
     // The same windows on the same clips in an evaluation.
     let run = |windows| {
-        let bootstrap = BootstrapConfig { resamples: 10, confidence: 0.9 };
-        let progress = &mut |_: usize, _: usize| Ok(());
+        let (bootstrap, progress) = (settings().bootstrap, &mut |_: usize, _: usize| Ok(()));
         evaluate_set(&bundle, &set, &DataConfig::default(), windows, &bootstrap, 1, &device, progress).unwrap()
     };
     let report = run(windows);
@@ -194,12 +196,7 @@ fn a_model_that_is_told_of_the_sound_hears_it_everywhere() {
     let mut bundle = embedded::base().unwrap();
     bundle.set_clip_seconds(0.5);
     let set = set(temp.path());
-    let config = PreferenceTrainingConfig {
-        batch_pairs: 2,
-        held_out_share: 0.4,
-        bootstrap: BootstrapConfig { resamples: 10, confidence: 0.9 },
-        ..PreferenceTrainingConfig::base()
-    };
+    let config = settings();
     assert!(config.sound);
     let (described, heard) = data(&set, &config.data, true, &bundle).unwrap();
     assert_eq!(heard, 4);
@@ -252,8 +249,7 @@ fn a_model_that_is_told_of_the_sound_hears_it_everywhere() {
     let shared = PreferenceTrainingConfig { init: Init::Shared, sound: false, ..config };
     let error = PreferenceTraining::new(shared, &bundle, deaf, 1, &device).unwrap_err().to_string();
     assert!(error.contains("sound") && error.contains("true"), "{error}");
-    let bootstrap = BootstrapConfig { resamples: 10, confidence: 0.9 };
-    let progress = &mut |_: usize, _: usize| Ok(());
+    let (bootstrap, progress) = (settings().bootstrap, &mut |_: usize, _: usize| Ok(()));
     let halves = Windows::Ends { fraction: 0.5 };
     let error = evaluate_set(&bundle, &set, &DataConfig::default(), halves, &bootstrap, 1, &device, progress);
     assert!(error.unwrap_err().to_string().contains("whole clips"));

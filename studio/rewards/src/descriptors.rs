@@ -10,7 +10,9 @@
 //! would be: both are taken from the same literature. With simulated listeners they therefore help more than they may with
 //! people.
 
-use crate::properties::{Spectra, tame};
+use musicrl_core::stats::mean;
+
+use crate::properties::{Spectra, pitch_classes, tame};
 
 /// How many there are.
 pub const COUNT: usize = 14;
@@ -76,10 +78,6 @@ pub fn describe(audio: &[f32], sample_rate_hz: u32) -> [f64; COUNT] {
         phrase_recurrence,
         chroma_variation,
     ]
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 fn deviation(values: &[f64]) -> f64 {
@@ -224,20 +222,11 @@ fn recurrence(audio: &[f32], sample_rate_hz: u32) -> [f64; 3] {
     [best(profiles.len(), &cosine), best(profiles.len() - 1, &phrase), distance / profiles.len() as f64]
 }
 
-/// Amplitudes of pitch classes below and above 500 Hz, of unit length; 0 for silence.
+/// Amplitudes of pitch classes in two registers, of unit length; 0 for silence.
 fn profile(rows: &[Vec<f64>], bin_hz: f64) -> [f64; 24] {
-    let mut profile = [0.0; 24];
-    for row in rows {
-        for (bin, power) in row.iter().enumerate() {
-            let hz = bin as f64 * bin_hz;
-            if (55.0..4000.0).contains(&hz) {
-                let pitch = libm::round(12.0 * libm::log2(hz / 440.0) + 69.0) as usize;
-                profile[pitch % 12 + if hz < 500.0 { 0 } else { 12 }] += power;
-            }
-        }
-    }
-    let norm = libm::sqrt(profile.iter().sum());
-    profile.map(|power| if norm > 1e-6 { libm::sqrt(power) / norm } else { 0.0 })
+    let power = pitch_classes(rows, bin_hz);
+    let norm = libm::sqrt(power.iter().sum());
+    power.map(|power| if norm > 1e-6 { libm::sqrt(power) / norm } else { 0.0 })
 }
 
 #[cfg(test)]

@@ -270,19 +270,24 @@ pub fn repetition(spectra: &Spectra) -> f64 {
     ((0..pairs).map(best).sum::<f64>() / pairs as f64).clamp(0.0, 1.0)
 }
 
-/// Energy by pitch class in two registers (below and above 500 Hz), square roots taken, unit length.
-fn profile(rows: &[Vec<f64>], spectra: &Spectra) -> [f64; 24] {
-    let mut profile = [0.0; 24];
+/// Power by pitch class below 500 Hz and, from the thirteenth on, above; of 55 to 4,000 Hz.
+pub(crate) fn pitch_classes(rows: &[Vec<f64>], bin_hz: f64) -> [f64; 24] {
+    let mut classes = [0.0; 24];
     for row in rows {
         for (bin, power) in row.iter().enumerate() {
-            let hz = bin as f64 * spectra.bin_hz;
+            let hz = bin as f64 * bin_hz;
             if (55.0..4000.0).contains(&hz) {
                 let pitch = libm::round(12.0 * libm::log2(hz / 440.0) + 69.0) as usize;
-                profile[pitch % 12 + if hz < 500.0 { 0 } else { 12 }] += power;
+                classes[pitch % 12 + if hz < 500.0 { 0 } else { 12 }] += power;
             }
         }
     }
-    profile = profile.map(libm::sqrt);
+    classes
+}
+
+/// Energy by pitch class in two registers, square roots taken, unit length.
+fn profile(rows: &[Vec<f64>], spectra: &Spectra) -> [f64; 24] {
+    let profile = pitch_classes(rows, spectra.bin_hz).map(libm::sqrt);
     let norm = libm::sqrt(profile.iter().map(|x| x * x).sum());
     if norm > 1e-9 { profile.map(|x| x / norm) } else { profile }
 }

@@ -18,7 +18,7 @@ use musicrl_pipeline::{
     recipe::EMBEDDED,
     run::Versions,
     study::{
-        Curve, Figures, Study, StudyInput, StudySettings,
+        Curve, Figures, Study, StudyInput, StudySettings, Variant,
         run::{Stage, study},
         variant::QUICK,
     },
@@ -142,7 +142,8 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     }
     settings.validate()?;
     // Hearing every clip takes minutes: only for variants that are told of it.
-    let sound = settings.training.sound && (only.is_empty() || only.iter().any(|name| name.ends_with("with-sound")));
+    let sound =
+        settings.training.sound && (only.is_empty() || only.iter().any(|name| Variant::is_told_of_the_sound(name)));
     let read = PreferenceTrainingConfig { sound, ..settings.training.clone() };
     let opened = flags.common.open(context, &read, settings.seed)?;
     let known = populations(flags.common.tastes.as_deref())?;

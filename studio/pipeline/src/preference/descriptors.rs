@@ -1,9 +1,6 @@
 //! Descriptors of clips as a preference model takes them: measured of the sound, brought to one scale, and squared.
 
-use std::path::Path;
-
 use burn::tensor::Device;
-use musicrl_codec::decode::decode_file;
 use musicrl_core::{
     random::{Key, Purpose},
     tokens::Tokens,
@@ -13,7 +10,7 @@ use musicrl_rewards::descriptors::{self, describe};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::data::DataConfig;
+use super::{data::DataConfig, encode::sound_file};
 use crate::{Error, Result, align::play::sound_key, bundle::Bundle, music::Music};
 
 /// Clips that are heard between two calls of `progress`.
@@ -109,7 +106,8 @@ pub(super) fn descriptors_of(
             }
             (audio, _) => {
                 let path = set.path().join(audio.as_deref().unwrap_or_default());
-                heard(&path, config).map_err(|error| Error::Codec(format!("clip `{}`: {error}", clip.id)))?
+                sound_file(&path, &config.encode)
+                    .map_err(|error| Error::Codec(format!("clip `{}`: {error}", clip.id)))?
             }
         };
         Ok(describe(&samples, rate_hz).to_vec())
@@ -124,15 +122,6 @@ pub(super) fn descriptors_of(
     }
     progress(clips.len(), clips.len())?;
     Ok(described)
-}
-
-/// The beginning of a sound file that is used, as mono samples, and how many of them a second has.
-pub(crate) fn heard(path: &Path, config: &DataConfig) -> Result<(Vec<f32>, u32)> {
-    let audio = decode_file(path)?.audio;
-    let most = (config.encode.seconds_max * f64::from(audio.sample_rate_hz)).ceil() as usize;
-    let mut samples = audio.mono();
-    samples.truncate(most);
-    Ok((samples, audio.sample_rate_hz))
 }
 
 #[cfg(test)]

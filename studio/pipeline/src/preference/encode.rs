@@ -115,6 +115,15 @@ pub fn clip_tokens(
         .collect()
 }
 
+/// The beginning of a sound file that is used, as mono samples, and how many of them a second has.
+pub(crate) fn sound_file(path: &Path, config: &EncodeConfig) -> Result<(Vec<f32>, u32)> {
+    let audio = decode_file(path)?.audio;
+    let most = (config.seconds_max * f64::from(audio.sample_rate_hz)).ceil() as usize;
+    let mut samples = audio.mono();
+    samples.truncate(most);
+    Ok((samples, audio.sample_rate_hz))
+}
+
 struct Encoder<'a> {
     config: &'a EncodeConfig,
     layout: &'a TokenLayout,
@@ -176,12 +185,9 @@ impl Encoder<'_> {
         semantic: &SemanticTokeniser,
         interleave: Interleave,
     ) -> Result<Vec<u32>> {
-        let audio = decode_file(path)?.audio;
-        let mut samples = audio.mono();
-        let most = (self.config.seconds_max * f64::from(audio.sample_rate_hz)).ceil() as usize;
-        samples.truncate(most);
+        let (samples, file_rate_hz) = sound_file(path, self.config)?;
         let rate_hz = codec.config().sample_rate_hz;
-        let samples = resample(&samples, audio.sample_rate_hz, rate_hz)?;
+        let samples = resample(&samples, file_rate_hz, rate_hz)?;
         // Codec and tokeniser learned on sound of one loudness. What has none (silence) is encoded as it is: listeners
         // judged it, too.
         let samples = normalise(&samples, rate_hz, &Target::default()).map_or(samples, |level| level.samples);

@@ -124,7 +124,13 @@ impl Variant {
     /// Whether it is told of the clips' sound.
     #[must_use]
     pub fn needs_sound(&self) -> bool {
-        matches!(&self.kind, Kind::Trained(config) if config.sound)
+        Self::is_told_of_the_sound(self.name)
+    }
+
+    /// Whether the variant of a name is told of the clips' sound.
+    #[must_use]
+    pub fn is_told_of_the_sound(name: &str) -> bool {
+        matches!(name, "with-sound" | "scratch-with-sound")
     }
 
     /// The predictor, if it is one.

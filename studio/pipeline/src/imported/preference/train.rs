@@ -23,7 +23,7 @@ use crate::{
     bundle::sha256_hex,
     evaluate_preference::{PreferenceReport, differences, measure},
     preference::{
-        DescriptorScale, Division, Pair, PreferenceClip, PreferenceData, data::DataConfig, descriptors::heard,
+        DescriptorScale, Division, Pair, PreferenceClip, PreferenceData, data::DataConfig, encode::sound_file,
     },
     train::preference::PreferenceTrainingConfig,
 };
@@ -124,7 +124,7 @@ fn described(
     config: &DataConfig,
 ) -> Result<Vec<f64>> {
     let (samples, rate_hz) = match &record.audio {
-        Some(audio) => heard(&set.join(audio), config).map_err(|error| named(&record.id, error))?,
+        Some(audio) => sound_file(&set.join(audio), &config.encode).map_err(|error| named(&record.id, error))?,
         None => (Player::sound(model, std::slice::from_ref(tokens), &[])?.concat(), Player::sample_rate_hz(model)),
     };
     Ok(describe(&samples, rate_hz).to_vec())
