@@ -369,10 +369,11 @@ mod tests {
     #[test]
     fn gradients_are_those_of_finite_differences() -> Result<()> {
         let device = Device::flex().autodiff();
-        let model = PreferenceModel::init(&config(), key(), &device)?;
+        let model = PreferenceModel::init(&config(), key(), &device)?.with_descriptors(2);
+        let given = Tensor::<2>::from_floats([[1.0, -0.5], [0.25, 2.0]], &device);
         let frames = frames_from_tokens(&config().layout, &clips(2, 3), &device)?;
         let difference = |model: &PreferenceModel| -> Result<Tensor<1>> {
-            let scores = model.scores_padded(&prompt(2), frames.clone(), &[3, 2], None)?;
+            let scores = model.scores_padded(&prompt(2), frames.clone(), &[3, 2], Some(given.clone()))?;
             Ok(scores.clone().narrow(0, 0, 1) - scores.narrow(0, 1, 1))
         };
         let gradient = gradients(&model, &difference(&model)?.backward());

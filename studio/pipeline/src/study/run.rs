@@ -104,6 +104,10 @@ pub fn study(
     fs::create_dir_all(&folds).map_err(Error::io("create", &folds))?;
     let heard = listen(input, &chosen, out, device, progress)?;
     notes.extend(heard.notes.iter().cloned());
+    if heard.exact_choices().is_some() && heard.all_terms().is_none() {
+        let file = out.join("heard.json");
+        notes.push(format!("{} is of an older program: without it, it is told what models hear", file.display()));
+    }
     let work = Work { input, divisions: &divisions, folds: &folds };
     let trained = work.train(&chosen, device, progress)?;
     let curves = work.curves(&heard, &chosen, &mut notes)?;
