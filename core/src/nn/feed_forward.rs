@@ -2,13 +2,10 @@
 
 use burn::{
     module::Module,
-    tensor::{
-        Device, Tensor,
-        activation::{gelu, silu},
-    },
+    tensor::{Device, Tensor, activation::silu},
 };
 
-use super::{FeedForward, Linear, TransformerConfig};
+use super::{FeedForward, Linear, TransformerConfig, gelu};
 
 /// Works on every position alone; kind by [`FeedForward`].
 #[derive(Module, Debug)]

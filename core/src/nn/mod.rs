@@ -27,7 +27,9 @@
 mod attention;
 mod config;
 mod feed_forward;
+mod gelu;
 mod linear;
+pub(crate) mod math;
 mod norm;
 mod rotary;
 mod transformer;
@@ -35,6 +37,7 @@ mod transformer;
 pub use attention::{KeyValue, SelfAttention};
 pub use config::{Attention, FeedForward, TransformerConfig};
 pub use feed_forward::FeedForwardLayer;
+pub use gelu::gelu;
 pub use linear::Linear;
 pub use norm::RmsNorm;
 pub use rotary::Rotary;

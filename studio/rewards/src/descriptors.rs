@@ -12,7 +12,10 @@
 
 use musicrl_core::stats::mean;
 
-use crate::properties::{Spectra, pitch_classes, tame};
+use crate::{
+    math::ln,
+    properties::{Spectra, pitch_classes, tame},
+};
 
 /// How many there are.
 pub const COUNT: usize = 14;
@@ -128,16 +131,17 @@ impl Magnitudes {
             return [0.0; 4];
         }
         let bins = self.rows[0].len();
-        let mut together = vec![0.0; bins];
+        let (mut together, mut log_powers) = (vec![0.0; bins], vec![0.0; bins]);
         let (mut logs, mut sum, mut centroids) = (0.0, 0.0, Vec::with_capacity(self.rows.len()));
         for row in &self.rows {
+            log_powers.iter_mut().zip(row).for_each(|(log, magnitude)| *log = ln(magnitude * magnitude + FLOOR));
+            logs += log_powers.iter().sum::<f64>();
             let (mut weighted, mut power) = (0.0, 0.0);
             for (bin, (magnitude, total)) in row.iter().zip(&mut together).enumerate() {
                 let square = magnitude * magnitude;
                 *total += square;
                 weighted += bin as f64 * self.bin_hz * square;
                 power += square;
-                logs += libm::log(square + FLOOR);
             }
             sum += power;
             centroids.push(weighted / (power + FLOOR));
@@ -160,7 +164,7 @@ impl Magnitudes {
         let logs: Vec<Vec<f64>> = self
             .rows
             .iter()
-            .map(|row| row.iter().map(|magnitude| libm::log1p(COMPRESSION * magnitude)).collect())
+            .map(|row| row.iter().map(|magnitude| ln(1.0 + COMPRESSION * magnitude)).collect())
             .collect();
         let rise = |pair: &[Vec<f64>]| {
             let rises = pair[1].iter().zip(&pair[0]).map(|(now, before)| (now - before).max(0.0));

@@ -50,6 +50,7 @@ pub mod external;
 pub mod front_end;
 mod kmeans;
 pub mod listeners;
+mod math;
 pub mod model;
 pub mod properties;
 pub mod quality;

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, activation};
 use musicrl_core::{
-    nn::{Attention, FeedForward, TransformerConfig},
+    nn::{Attention, FeedForward, TransformerConfig, gelu},
     params::reinitialise,
     random::{Key, Purpose},
 };
@@ -21,12 +21,14 @@ pub fn run(context: &Context, seconds: f64) -> Result<Report, Failure> {
     backends.sort_by_key(|backend| *backend != context.backend);
     let mut report = Report::new().line(format!("{:<12}{:<34}{:>12}{:>8}", "backend", "work", "ms", "ratio"));
     let mut rows = Vec::new();
-    let mut peers: [Option<f64>; 2] = [None; 2];
+    let mut peers: [Option<f64>; 4] = [None; 4];
     for backend in backends {
         // A backend that lacks something at run time is left out; `doctor` says why.
         let Ok(device) = backend.device() else { continue };
-        let works: [(&str, f64); 2] = [
+        let works: [(&str, f64); 4] = [
             ("product of [1024, 1024] and same", product_seconds(&device, seconds)?),
+            ("GELU, forward and backward", gelu_seconds(&device, seconds, gelu)?),
+            ("the same by Burn's operation", gelu_seconds(&device, seconds, activation::gelu)?),
             ("transformer, forward and backward", transformer_seconds(&device, seconds)?),
         ];
         for ((work, median), peer) in works.into_iter().zip(&mut peers) {
@@ -61,6 +63,15 @@ fn product_seconds(device: &Device, seconds: f64) -> Result<f64, Failure> {
     let a = Tensor::<2>::ones([1024, 1024], device);
     median_seconds(seconds, || {
         let _product = a.clone().matmul(a.clone());
+        synchronise(device)
+    })
+}
+
+/// Of as many numbers as a layer of the policy that ships has for 32 clips of 80 frames.
+fn gelu_seconds(device: &Device, seconds: f64, unit: fn(Tensor<2>) -> Tensor<2>) -> Result<f64, Failure> {
+    let x = Tensor::<2>::ones([2560, 576], &device.clone().autodiff()).require_grad();
+    median_seconds(seconds, || {
+        let _gradients = unit(x.clone()).mean().backward();
         synchronise(device)
     })
 }

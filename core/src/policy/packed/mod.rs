@@ -8,7 +8,6 @@
 //! clips are computed beside it and on however many threads, and nothing is contracted to fused multiply-adds.
 
 mod decoder;
-mod math;
 mod matrix;
 mod stack;
 

@@ -2,13 +2,14 @@
 
 use alloc::{vec, vec::Vec};
 
-use super::{
-    math::{gelu, normalise, silu, softmax},
-    matrix::Matrix,
-};
+use super::matrix::Matrix;
 use crate::{
     Result,
-    nn::{Block, Transformer, turn},
+    nn::{
+        Block, Transformer,
+        math::{gelu, normalise, silu, softmax},
+        turn,
+    },
     policy::{StackConfig, packed::decoder::values},
 };
 

@@ -1,10 +1,10 @@
 //! Elementwise functions in a form that the compiler vectorises: no calls, no branches.
 
-use crate::nn::EPSILON;
+use super::EPSILON;
 
 /// `exp` to about two units in the last place (Cephes' polynomial); flushes to 0 below -87.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     /// Adding it leaves the nearest integer in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;
@@ -20,11 +20,25 @@ pub(super) fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { value }
 }
 
-/// `x Phi(x)` with the error function as a ratio of polynomials, to a few units in the last place. (The minimax
-/// coefficients are those that XLA and Eigen use on [-4, 4]; beyond, the function is 1 to rounding.)
+/// `x Phi(x)`, the Gaussian error linear unit.
 #[inline(always)]
-pub(super) fn gelu(x: f32) -> f32 {
-    let z = (x * core::f32::consts::FRAC_1_SQRT_2).clamp(-4.0, 4.0);
+pub(crate) fn gelu(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf(x * core::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// `Phi(x) + x phi(x)`, the derivative of [`gelu`].
+#[inline(always)]
+pub(crate) fn gelu_slope(x: f32) -> f32 {
+    /// `1 / sqrt(2 pi)`.
+    const DENSITY: f32 = 0.398_942_3;
+    0.5 * (1.0 + erf(x * core::f32::consts::FRAC_1_SQRT_2)) + x * DENSITY * exp(-0.5 * x * x)
+}
+
+/// The error function as a ratio of polynomials, to a few units in the last place. (The minimax coefficients are those that
+/// XLA and Eigen use on [-4, 4]; beyond, the function is 1 to rounding.)
+#[inline(always)]
+fn erf(x: f32) -> f32 {
+    let z = x.clamp(-4.0, 4.0);
     let square = z * z;
     let top = [
         -2.726_142_3e-10,
@@ -37,17 +51,17 @@ pub(super) fn gelu(x: f32) -> f32 {
     ];
     let bottom = [-1.456_607_2e-5, -2.133_740_5e-4, -1.682_827e-3, -7.373_329e-3, -1.426_473_9e-2];
     let polynomial = |coefficients: &[f32]| coefficients.iter().fold(0.0, |sum, next| sum * square + next);
-    0.5 * x * (1.0 + z * polynomial(&top) / polynomial(&bottom))
+    z * polynomial(&top) / polynomial(&bottom)
 }
 
 /// `x / (1 + exp(-x))`.
 #[inline(always)]
-pub(super) fn silu(x: f32) -> f32 {
+pub(crate) fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }
 
 /// Rows of `x` divided by the root of their mean square, into `out`.
-pub(super) fn normalise(x: &[f32], out: &mut [f32], width: usize) {
+pub(crate) fn normalise(x: &[f32], out: &mut [f32], width: usize) {
     for (row, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
         let mut lanes = [0.0_f32; 8];
         let (whole, rest) = row.as_chunks::<8>();
@@ -65,7 +79,7 @@ pub(super) fn normalise(x: &[f32], out: &mut [f32], width: usize) {
 }
 
 /// Softmax in place.
-pub(super) fn softmax(row: &mut [f32]) {
+pub(crate) fn softmax(row: &mut [f32]) {
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     row.iter_mut().for_each(|value| *value = exp(*value - largest));
     let scale = 1.0 / row.iter().sum::<f32>();
@@ -86,6 +100,9 @@ mod tests {
             let wide = f64::from(x);
             let want = 0.5 * wide * (1.0 + libm::erf(wide * core::f64::consts::FRAC_1_SQRT_2));
             assert!((f64::from(gelu(x)) - want).abs() < 2e-7 * wide.abs().max(0.1), "gelu({x}) = {}", gelu(x));
+            let phi = libm::exp(-0.5 * wide * wide) / libm::sqrt(2.0 * core::f64::consts::PI);
+            let want = 0.5 * (1.0 + libm::erf(wide * core::f64::consts::FRAC_1_SQRT_2)) + wide * phi;
+            assert!((f64::from(gelu_slope(x)) - want).abs() < 4e-7, "gelu'({x}) = {}", gelu_slope(x));
             let want = wide / (1.0 + libm::exp(-wide));
             assert!((f64::from(silu(x)) - want).abs() < 4e-7 * wide.abs().max(1.0), "silu({x}) = {}", silu(x));
         }
