@@ -4,6 +4,7 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor, TensorData, activation},
 };
+use musicrl_core::nn::gelu;
 
 use super::{
     config::{Activation, CodecConfig, WaveKernels},
@@ -16,7 +17,7 @@ impl Activation {
         match self {
             // Not burn's, whose exponential of large inputs makes NaN of their gradient.
             Self::Elu => activation::relu(x.clone()) + x.clamp_max(0.0).exp() - 1.0,
-            Self::Gelu => activation::gelu(x),
+            Self::Gelu => gelu(x),
             Self::Snake => x.clone() + x.sin().square(),
         }
     }

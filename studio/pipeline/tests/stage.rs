@@ -247,10 +247,11 @@ fn learned(keys: &str, to: u64, resume: bool) -> std::collections::BTreeMap<Stri
     );
     let config = toml::from_str::<StageConfig>(&text).unwrap().resolve("stage", &["even"]).unwrap();
     let new = || {
-        let judge = Part { reward: Box::new(Even), scale: Scale { map: None, clip: None }, weight: 1.0 };
+        let part = |reward, weight| Part { reward, scale: Scale { map: None, clip: None }, weight };
+        let judges = vec![part(Box::new(Even) as Box<dyn Reward>, 1.0), part(Box::new(Only("a")), 0.0)];
         let parts = StageParts {
             music: &music,
-            judges: Judges::of(WeightedSum::new("reward", vec![judge]).unwrap()),
+            judges: Judges::of(WeightedSum::new("reward", judges).unwrap()),
             captions: ["a calm flute", "a loud drum", "a slow bell", "a bright song"].map(String::from).to_vec(),
             held_out: vec!["a waltz".into()],
             start: policy.clone(),
@@ -269,8 +270,19 @@ fn learned(keys: &str, to: u64, resume: bool) -> std::collections::BTreeMap<Stri
         }
         let metrics = stage.step(step).unwrap();
         assert!(metrics.0.iter().all(|(_, value)| value.is_finite()), "{metrics:?}");
+        assert!(metrics.get("reward_even").is_some());
+        assert_eq!(metrics.get("reward_only").is_some(), config.watches(step), "step {step}");
     }
     stage.state().unwrap()
+}
+
+#[test]
+fn judges_that_are_only_watched_change_nothing_by_being_asked_less() {
+    let of = |keys: &str| learned(&format!("baseline = 'batch_mean'\n{keys}"), 3, false);
+    let often = of("");
+    for every in [2, 0] {
+        assert_eq!(of(&format!("watch_every = {every}")), often, "{every}");
+    }
 }
 
 const LINEAR: &str = "baseline = 'linear'\nbaseline_first = 2\nlambda = 0.9\nlearn_clips = 4";

@@ -9,9 +9,9 @@ use std::fmt::Debug;
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, TensorData, activation::gelu},
+    tensor::{Device, Tensor, TensorData},
 };
-use musicrl_core::nn::Linear;
+use musicrl_core::nn::{Linear, gelu};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, towers::normalise};

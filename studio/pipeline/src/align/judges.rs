@@ -120,6 +120,29 @@ impl Judges {
         audio: &[Vec<f32>],
         sample_rate_hz: u32,
     ) -> Result<SumReport> {
+        self.ask((captions, tokens), (audio, sample_rate_hz), WeightedSum::report)
+    }
+
+    /// As [`score`](Self::score) by the judges whose weight is not 0: the same totals.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score).
+    pub fn score_counted(
+        &self,
+        captions: &[&str],
+        tokens: &[Tokens],
+        audio: &[Vec<f32>],
+        sample_rate_hz: u32,
+    ) -> Result<SumReport> {
+        self.ask((captions, tokens), (audio, sample_rate_hz), WeightedSum::report_counted)
+    }
+
+    fn ask(
+        &self,
+        (captions, tokens): (&[&str], &[Tokens]),
+        (audio, sample_rate_hz): (&[Vec<f32>], u32),
+        report: impl Fn(&WeightedSum, &[Clip<'_>]) -> musicrl_core::Result<SumReport>,
+    ) -> Result<SumReport> {
         let Some(sum) = &self.0 else {
             let total = vec![Score::Unscorable("no judge".into()); captions.len()];
             return Ok(SumReport { parts: Vec::new(), total });
@@ -134,7 +157,7 @@ impl Judges {
                 audio: audio.get(clip).map(|samples| AudioView { samples, sample_rate_hz }),
             })
             .collect();
-        Ok(sum.report(&clips)?)
+        Ok(report(sum, &clips)?)
     }
 }
 

@@ -50,6 +50,14 @@ impl<Q> Played<Q> {
     pub fn judge(&self, judges: &Judges, captions: &[&str], music: &impl Player) -> Result<SumReport> {
         judges.score(captions, &self.tokens, &self.audio, music.sample_rate_hz())
     }
+
+    /// As [`judge`](Self::judge) by the judges whose weight is not 0.
+    ///
+    /// # Errors
+    /// When a judge failed.
+    pub fn judge_counted(&self, judges: &Judges, captions: &[&str], music: &impl Player) -> Result<SumReport> {
+        judges.score_counted(captions, &self.tokens, &self.audio, music.sample_rate_hz())
+    }
 }
 
 /// Plays one clip for each caption. Clip `i` draws the random numbers of (seed, `step`, `first_clip + i`).

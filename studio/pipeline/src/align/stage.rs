@@ -173,14 +173,18 @@ impl<'a, M: Player> Stage<'a, M> {
         measure(&self.policy(), &self.learner.reference, music, judges, captions, &self.settings)
     }
 
-    /// The clips of a step as the policy plays them now, and what the judges say.
+    /// The clips of a step as the policy plays them now, and what the judges say, those of weight 0 where it is their turn.
     fn play(&self, step: u64) -> Result<(Played<PromptOf<M>>, SumReport)> {
         let owned = self.captions(step);
         let captions: Vec<&str> = owned.iter().map(String::as_str).collect();
         let (music, judges) = (self.parts.music, &self.parts.judges);
         let first_clip = step * self.config.batch as u64;
         let played = play(&self.policy(), music, &captions, &self.settings, (step, first_clip), judges.hear_audio())?;
-        let verdicts = played.judge(judges, &captions, music)?;
+        let verdicts = if self.config.watches(step) {
+            played.judge(judges, &captions, music)?
+        } else {
+            played.judge_counted(judges, &captions, music)?
+        };
         Ok((played, verdicts))
     }
 

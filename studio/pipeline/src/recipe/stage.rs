@@ -137,6 +137,9 @@ pub struct StageConfig {
     /// computed: the same result to rounding, less memory, more time; for imported checkpoints.
     #[serde(default, skip_serializing_if = "is_default")]
     pub checkpointing: bool,
+    /// Judges of weight 0 score the clips of every so many steps, and of no step with 0. Evaluations always ask them.
+    #[serde(default = "one_step", skip_serializing_if = "is_one_step")]
+    pub watch_every: u64,
     /// The policy's optimiser.
     #[serde(default = "optimiser::policy", deserialize_with = "optimiser::read_policy")]
     pub policy_optimiser: AdamWConfig,
@@ -160,6 +163,15 @@ fn one() -> usize {
     1
 }
 
+fn one_step() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one_step(value: &u64) -> bool {
+    *value == 1
+}
+
 fn one_whole() -> f64 {
     1.0
 }
@@ -170,6 +182,12 @@ fn is_one(value: &f64) -> bool {
 }
 
 impl StageConfig {
+    /// Whether judges of weight 0 score the clips of a training step.
+    #[must_use]
+    pub fn watches(&self, step: u64) -> bool {
+        self.watch_every > 0 && step.is_multiple_of(self.watch_every)
+    }
+
     /// Checks every key and fills in what was left out. `prefix` is where they stand.
     ///
     /// # Errors

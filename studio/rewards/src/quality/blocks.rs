@@ -1,10 +1,7 @@
 //! Mixing along time at any length: neighbours side by side, two matrices, a residual.
 
-use burn::{
-    module::Module,
-    tensor::{Tensor, activation::gelu},
-};
-use musicrl_core::nn::{Linear, RmsNorm};
+use burn::{module::Module, tensor::Tensor};
+use musicrl_core::nn::{Linear, RmsNorm, gelu};
 
 /// `x + down(gelu(up([n(t - d), n(t), n(t + d)])))` with `n = norm(x)`: a convolution of three taps, `d` positions
 /// apart, written as one product. What lies outside the clip is zero.

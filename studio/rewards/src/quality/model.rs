@@ -2,13 +2,10 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{
-        DType, Device, Tensor, TensorData,
-        activation::{gelu, sigmoid},
-    },
+    tensor::{DType, Device, Tensor, TensorData, activation::sigmoid},
 };
 use musicrl_core::{
-    nn::{Linear, RmsNorm},
+    nn::{Linear, RmsNorm, gelu},
     params::reinitialise,
     random::{Key, Purpose},
     reward::AudioView,

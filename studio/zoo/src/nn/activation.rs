@@ -1,6 +1,7 @@
 //! Activation functions by the names that `config.json` uses: [`Activation`].
 
 use burn::tensor::{Tensor, activation};
+use musicrl_core::nn::gelu;
 
 use crate::{Error, Result};
 
@@ -38,7 +39,7 @@ impl Activation {
     pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Relu => activation::relu(x),
-            Self::Gelu => activation::gelu(x),
+            Self::Gelu => gelu(x),
             Self::GeluTanh => {
                 // x * x * x: a power of 3.0 goes through a logarithm on some devices.
                 let cube = x.clone() * x.clone() * x.clone();
