@@ -164,9 +164,13 @@ fn divided(text: &str, divisor: i64) -> Result<String, Failure> {
     let mut recipe: toml::Table = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
     let stages = recipe.get_mut("stage").and_then(toml::Value::as_array_mut);
     for stage in stages.into_iter().flatten() {
-        for path in
-            [&["steps"][..], &["policy_optimiser", "decay_steps"], &["evaluation", "every"], &["checkpoint", "every"]]
-        {
+        for path in [
+            &["steps"][..],
+            &["baseline_first"],
+            &["policy_optimiser", "decay_steps"],
+            &["evaluation", "every"],
+            &["checkpoint", "every"],
+        ] {
             let value = path.iter().try_fold(&mut *stage, |value, key| value.get_mut(*key));
             if let Some(toml::Value::Integer(value)) = value {
                 *value = (*value / divisor).max(1);
@@ -185,7 +189,7 @@ mod tests {
     use crate::flags::Flags;
 
     #[test]
-    fn the_recipes_differ_in_rewards_start_and_steps_alone() {
+    fn the_recipes_differ_in_what_the_paper_says() {
         let read = |text: &str| toml::from_str::<musicrl_pipeline::recipe::AlignRecipe>(text).unwrap();
         let recipes: Vec<_> = SYSTEMS.iter().map(|(name, text)| (*name, read(text))).collect();
         let weight = |at: usize, name: &str| {
@@ -197,6 +201,12 @@ mod tests {
             // The truth of the simulation is only ever drawn.
             assert_eq!(weight(at, "true_utility_village"), 0.0);
         }
+        // What learns from listeners learns in the same way; R's rewards move two small groups of parameters (LOG.md).
+        let how = |at: usize| {
+            let stage = &recipes[at].1.stage[0];
+            (stage.batch, stage.learn_clips, stage.baseline, stage.kl.clone(), stage.policy_optimiser.learning_rate)
+        };
+        assert!(how(1) == how(2) && how(2) == how(3));
         let steps: Vec<u64> = recipes.iter().map(|(_, recipe)| recipe.stage[0].steps).collect();
         assert_eq!(steps[0] + steps[2], steps[3]);
         assert_eq!(recipes[2].1.base.path, Path::new("../systems/r/bundle"));
