@@ -74,6 +74,13 @@ impl StageDraft {
                 }
             }
         }
+        // A smaller batch than the stage's has no more clips to learn from than it has.
+        if !recipe.stage.contains_key("learn_clips")
+            && let Some(batch) = draft.stage.get("batch").and_then(Value::as_integer)
+            && let Some(Value::Integer(clips)) = draft.stage.get_mut("learn_clips")
+        {
+            *clips = (*clips).min(batch);
+        }
         Ok(draft)
     }
 
@@ -96,11 +103,14 @@ impl StageDraft {
         self.stage.get("steps").and_then(Value::as_integer).and_then(|steps| u64::try_from(steps).ok()).unwrap_or(0)
     }
 
-    /// Sets the steps. A decay of the learning rate over all steps stays one, a warm-up stays within them, and evaluations
-    /// and checkpoints come at least once.
+    /// Sets the steps. A decay of the learning rate over all steps stays one, a warm-up stays within them, the share of them in
+    /// which a baseline alone learns stays the same, and evaluations and checkpoints come at least once.
     pub fn set_steps(&mut self, steps: u64) {
         let (old, new) = (self.steps() as i64, i64::try_from(steps).unwrap_or(i64::MAX));
         self.stage.insert("steps".into(), Value::Integer(new));
+        if let Some(Value::Integer(first)) = self.stage.get_mut("baseline_first") {
+            *first = first.saturating_mul(new) / old.max(1);
+        }
         let mut change = |table: &str, key: &str, change: &dyn Fn(i64) -> i64| {
             if let Some(Value::Integer(value)) = self.stage.get_mut(table).and_then(|table| table.get_mut(key)) {
                 *value = change(*value);
@@ -225,6 +235,21 @@ mod tests {
         assert_eq!((derived.kl.alpha, derived.kl.budget), (0.5, None));
         assert_eq!((&derived.trainable, derived.batch), (&stage.trainable, stage.batch));
         assert!(derived.evaluation.every <= 7 && derived.checkpoint.every <= 7);
+    }
+
+    #[test]
+    fn few_steps_and_small_batches_of_any_stage_can_be_run() {
+        for stage_recipe in [StageRecipe::R, StageRecipe::U, StageRecipe::Ru, StageRecipe::Joint] {
+            let mut experiment = ExperimentRecipe { stage_recipe, ..recipe(Kind::Rounds) };
+            experiment.stage = toml::from_str("steps = 2\nbatch = 4\ncheckpoint = { choose = 'last' }\n").unwrap();
+            let stage = read(&mut StageDraft::new(&experiment).unwrap()).stage.remove(0);
+            assert_eq!((stage.steps, stage.batch, stage.baseline_first), (2, 4, 0));
+            assert!(stage.learn_clips.is_none_or(|clips| clips == 4), "{stage_recipe:?}");
+        }
+        let mut experiment = ExperimentRecipe { stage_recipe: StageRecipe::U, ..recipe(Kind::Rounds) };
+        experiment.stage = toml::from_str("steps = 50\nlearn_clips = 5\n").unwrap();
+        let stage = read(&mut StageDraft::new(&experiment).unwrap()).stage.remove(0);
+        assert_eq!((stage.baseline_first, stage.learn_clips), (4, Some(5)));
     }
 
     #[test]
