@@ -27,6 +27,7 @@ pub(crate) fn gelu(x: f32) -> f32 {
 }
 
 /// `Phi(x) + x phi(x)`, the derivative of [`gelu`].
+#[cfg(any(feature = "flex", test))]
 #[inline(always)]
 pub(crate) fn gelu_slope(x: f32) -> f32 {
     /// `1 / sqrt(2 pi)`.

@@ -204,7 +204,7 @@ mod tests {
         // What learns from listeners learns in the same way; R's rewards move two small groups of parameters (LOG.md).
         let how = |at: usize| {
             let stage = &recipes[at].1.stage[0];
-            (stage.batch, stage.learn_clips, stage.baseline, stage.kl.clone(), stage.policy_optimiser.learning_rate)
+            (stage.batch, stage.learn_clips, stage.baseline, stage.kl, stage.policy_optimiser.learning_rate)
         };
         assert!(how(1) == how(2) && how(2) == how(3));
         let steps: Vec<u64> = recipes.iter().map(|(_, recipe)| recipe.stage[0].steps).collect();
