@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    align::judges::Judges,
+    align::judges::{Asked, Judges},
     bundle::{Bundle, part},
     music::{Music, load_semantic, tokenise},
     recipe::StageConfig,
@@ -99,7 +99,8 @@ pub fn judge(base: &Bundle, stage: &StageConfig, settings: &JudgeSettings, devic
         })
         .collect::<Result<_>>()?;
     let captions: Vec<&str> = captions.iter().map(String::as_str).cycle().take(files.len()).collect();
-    let report = Judges::of_recipe(&stage.rewards, base, &device)?.score(&captions, &tokens, &audio, rate_hz)?;
+    let report =
+        Judges::of_recipe(&stage.rewards, base, &device)?.score(Asked::All, &captions, &tokens, &audio, rate_hz)?;
     let clips = (0..files.len()).map(|at| JudgedFile {
         file: files[at].clone(),
         caption: captions[at].to_string(),

@@ -12,7 +12,7 @@ use musicrl_core::{
 };
 use musicrl_feedback::{ClipRecord, JudgementRecord, PreferenceSet, Source};
 use musicrl_pipeline::{
-    align::judges::Judges,
+    align::judges::{Asked, Judges},
     bundle::Bundle,
     embedded,
     evaluate_preference::evaluate_set,
@@ -171,7 +171,7 @@ fn a_trained_model_is_centred_and_rewards() {
         .iter()
         .map(|clip| musicrl_core::tokens::Tokens::new(clip.tokens.clone(), clip.slots).unwrap())
         .collect();
-    let scores = judges.score(&["a calm flute", "a calm flute"], &tokens, &[], 16_000).unwrap();
+    let scores = judges.score(Asked::All, &["a calm flute", "a calm flute"], &tokens, &[], 16_000).unwrap();
     let value = |clip: usize| scores.total[clip].value().unwrap();
     assert!(value(0) != value(1) && value(0).is_finite());
 
@@ -233,7 +233,7 @@ fn a_model_that_is_told_of_the_sound_hears_it_everywhere() {
     let judges = Judges::of_recipe(&[RewardConfig::named("user_preference", 1.0)], &bundle, &device).unwrap();
     assert!(judges.hear_audio());
     let captions = ["a calm flute", "a calm flute"];
-    let score = |sounds: &[Vec<f32>]| judges.score(&captions, &tokens, sounds, 16_000).unwrap().total;
+    let score = |sounds: &[Vec<f32>]| judges.score(Asked::All, &captions, &tokens, sounds, 16_000).unwrap().total;
     let excerpts: Vec<Excerpt<'_>> = described.clips()[..2].iter().map(Excerpt::whole).collect();
     let expected = ensemble.scores(&excerpts).unwrap().mean();
     for (score, expected) in score(&sounds).iter().zip(&expected) {

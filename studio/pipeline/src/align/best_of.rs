@@ -8,7 +8,7 @@ use musicrl_core::{
 
 use super::{
     family::{Player, PromptOf},
-    judges::Judges,
+    judges::{Asked, Judges},
     play::{PlaySettings, Played, play_clips},
 };
 use crate::{Error, Result};
@@ -68,7 +68,7 @@ pub fn play_best_of_clips<M: Player>(
     }
     let wanted: Vec<&str> = captions.iter().flat_map(|caption| std::iter::repeat_n(*caption, n)).collect();
     let played = play_clips(policy, music, &wanted, settings, (step, numbers), true)?;
-    let verdicts = played.judge(judges, &wanted, music)?;
+    let verdicts = played.judge(judges, Asked::All, &wanted, music)?;
     let totals: Vec<f64> = verdicts.total.iter().map(|score| score.value().unwrap_or(f64::NEG_INFINITY)).collect();
     let chosen: Vec<usize> = totals.chunks(n).map(first_highest).collect();
     let kept: Vec<usize> = chosen.iter().enumerate().map(|(caption, candidate)| caption * n + candidate).collect();

@@ -44,6 +44,15 @@ pub const REWARDS: [&str; 9] = [
 /// How the names of true utilities begin.
 pub const TRUE_UTILITY: &str = "true_utility_";
 
+/// Which judges of a sum are asked. The totals are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// All of them.
+    All,
+    /// Those whose weight is not 0.
+    Counted,
+}
+
 /// The judges of a stage; without any, clips are played and not scored.
 pub struct Judges(Option<WeightedSum>);
 
@@ -115,33 +124,11 @@ impl Judges {
     /// When a judge failed as a whole or broke its contract.
     pub fn score(
         &self,
+        asked: Asked,
         captions: &[&str],
         tokens: &[Tokens],
         audio: &[Vec<f32>],
         sample_rate_hz: u32,
-    ) -> Result<SumReport> {
-        self.ask((captions, tokens), (audio, sample_rate_hz), WeightedSum::report)
-    }
-
-    /// As [`score`](Self::score) by the judges whose weight is not 0: the same totals.
-    ///
-    /// # Errors
-    /// As [`score`](Self::score).
-    pub fn score_counted(
-        &self,
-        captions: &[&str],
-        tokens: &[Tokens],
-        audio: &[Vec<f32>],
-        sample_rate_hz: u32,
-    ) -> Result<SumReport> {
-        self.ask((captions, tokens), (audio, sample_rate_hz), WeightedSum::report_counted)
-    }
-
-    fn ask(
-        &self,
-        (captions, tokens): (&[&str], &[Tokens]),
-        (audio, sample_rate_hz): (&[Vec<f32>], u32),
-        report: impl Fn(&WeightedSum, &[Clip<'_>]) -> musicrl_core::Result<SumReport>,
     ) -> Result<SumReport> {
         let Some(sum) = &self.0 else {
             let total = vec![Score::Unscorable("no judge".into()); captions.len()];
@@ -157,7 +144,10 @@ impl Judges {
                 audio: audio.get(clip).map(|samples| AudioView { samples, sample_rate_hz }),
             })
             .collect();
-        Ok(report(sum, &clips)?)
+        Ok(match asked {
+            Asked::All => sum.report(&clips)?,
+            Asked::Counted => sum.report_counted(&clips)?,
+        })
     }
 }
 
@@ -267,7 +257,7 @@ mod tests {
         assert!(judges.hear_audio());
         let sound: Vec<f32> = (0..24_000).map(|n| (n as f32 * 0.1).sin() * (n % 900) as f32 / 900.0).collect();
         let tokens = [Tokens { ids: vec![0; 12], frames: 12, slots: 1 }];
-        let report = judges.score(&["a"], &tokens, std::slice::from_ref(&sound), 16_000).unwrap();
+        let report = judges.score(Asked::All, &["a"], &tokens, std::slice::from_ref(&sound), 16_000).unwrap();
         let (raw, scaled) = (report.parts[0].raw[0].value().unwrap(), report.parts[0].scaled[0].value().unwrap());
         assert!((1.0..=5.0).contains(&raw) && (scaled - (raw - 1.0) / 4.0).abs() < 1e-12);
         assert!((report.total[0].value().unwrap() - 2.0 * scaled).abs() < 1e-12);
@@ -278,7 +268,7 @@ mod tests {
             config
         });
         let judges = Judges::of_recipe(&two, &Bundle::new(), &device).unwrap();
-        let report = judges.score(&["a"], &tokens, std::slice::from_ref(&sound), 16_000).unwrap();
+        let report = judges.score(Asked::All, &["a"], &tokens, std::slice::from_ref(&sound), 16_000).unwrap();
         assert_eq!((report.parts[0].name.as_str(), report.parts[1].name.as_str()), ("acoustic_quality", "quality-2"));
         assert_eq!(report.parts[0].raw, report.parts[1].raw);
         let gone = format!("{plain}bundle = '/nowhere/judge'\n");
@@ -291,6 +281,6 @@ mod tests {
         let judges = Judges::none();
         let tokens = [Tokens { ids: vec![0], frames: 1, slots: 1 }];
         assert!(!judges.hear_audio());
-        assert_eq!(mean(&judges.score(&["a"], &tokens, &[], 16_000).unwrap().total), None);
+        assert_eq!(mean(&judges.score(Asked::All, &["a"], &tokens, &[], 16_000).unwrap().total), None);
     }
 }

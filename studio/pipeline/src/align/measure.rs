@@ -12,7 +12,7 @@ use musicrl_core::{
 use super::{
     family::{Learnable, Player, PromptOf},
     hidden::Hidden,
-    judges::{Judges, mean},
+    judges::{Asked, Judges, mean},
     play::{PlaySettings, Played, distinct_share, play},
 };
 use crate::{Result, training::Metrics};
@@ -88,7 +88,7 @@ pub fn measure_from<M: Player>(
     first_clip: u64,
 ) -> Result<Measurement<PromptOf<M>>> {
     let played = play(policy, music, captions, settings, (EVALUATION_STEP, first_clip), judges.hear_audio())?;
-    let verdicts = played.judge(judges, captions, music)?;
+    let verdicts = played.judge(judges, Asked::All, captions, music)?;
     let (sequence_kl, entropy) = divergence(policy, reference, &played.prompt, &played.tokens, &settings.sampling)?;
     Ok(Measurement { played, verdicts, sequence_kl, entropy })
 }

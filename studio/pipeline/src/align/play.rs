@@ -10,7 +10,7 @@ use musicrl_core::{
 
 use super::{
     family::{Player, PromptOf},
-    judges::Judges,
+    judges::{Asked, Judges},
 };
 use crate::Result;
 
@@ -47,16 +47,8 @@ impl<Q> Played<Q> {
     ///
     /// # Errors
     /// When a judge failed.
-    pub fn judge(&self, judges: &Judges, captions: &[&str], music: &impl Player) -> Result<SumReport> {
-        judges.score(captions, &self.tokens, &self.audio, music.sample_rate_hz())
-    }
-
-    /// As [`judge`](Self::judge) by the judges whose weight is not 0.
-    ///
-    /// # Errors
-    /// When a judge failed.
-    pub fn judge_counted(&self, judges: &Judges, captions: &[&str], music: &impl Player) -> Result<SumReport> {
-        judges.score_counted(captions, &self.tokens, &self.audio, music.sample_rate_hz())
+    pub fn judge(&self, judges: &Judges, asked: Asked, captions: &[&str], music: &impl Player) -> Result<SumReport> {
+        judges.score(asked, captions, &self.tokens, &self.audio, music.sample_rate_hz())
     }
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     advantages::AdvantageRule,
     family::{Learnable as _, Player, PromptOf},
-    judges::{Judges, mean},
+    judges::{Asked, Judges, mean},
     learn::{Judged, Learner},
     linear_value::linear_value,
     measure::{Measurement, measure},
@@ -180,11 +180,8 @@ impl<'a, M: Player> Stage<'a, M> {
         let (music, judges) = (self.parts.music, &self.parts.judges);
         let first_clip = step * self.config.batch as u64;
         let played = play(&self.policy(), music, &captions, &self.settings, (step, first_clip), judges.hear_audio())?;
-        let verdicts = if self.config.watches(step) {
-            played.judge(judges, &captions, music)?
-        } else {
-            played.judge_counted(judges, &captions, music)?
-        };
+        let asked = if self.config.watches(step) { Asked::All } else { Asked::Counted };
+        let verdicts = played.judge(judges, asked, &captions, music)?;
         Ok((played, verdicts))
     }
 

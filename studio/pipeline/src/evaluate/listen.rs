@@ -25,7 +25,7 @@ use crate::{
     Error, Result,
     align::{
         best_of::play_best_of_clips,
-        judges::Judges,
+        judges::{Asked, Judges},
         measure::EVALUATION_STEP,
         play::{PlaySettings, Played, play_clips},
     },
@@ -170,7 +170,7 @@ pub(super) fn listen(
             }
             let scores: Vec<Vec<Score>> = match &ears.judges {
                 Some(judges) => {
-                    let report = judges.score(captions, &played.tokens, &played.audio, rate)?;
+                    let report = judges.score(Asked::All, captions, &played.tokens, &played.audio, rate)?;
                     report.parts.into_iter().map(|part| part.raw).collect()
                 }
                 None => Vec::new(),
