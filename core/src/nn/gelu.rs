@@ -5,8 +5,9 @@ use burn::tensor::{Tensor, activation};
 /// `x Phi(x)`, Phi the normal distribution function (Hendrycks and Gimpel, "Gaussian error linear units", 2016), not its
 /// approximation by tanh.
 ///
-/// With the feature `flex` that device family has a kernel here: four times as fast, forward and backward, as Burn's error
-/// function of one number at a time, and equal to it to a few units in the last place (`musicrl bench`).
+/// With the feature `flex` (`backends/flex` asks for it) that device family has a kernel here: four times as fast, forward and
+/// backward, as Burn's error function of one number at a time, and equal to it to a few units in the last place (`musicrl
+/// bench`).
 ///
 /// # Shapes
 /// - x, output: any
