@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use musicrl_pipeline::Error;
 
+use crate::report::put;
+
 /// An error for the user: a message, perhaps a hint, and the exit code.
 #[derive(Debug)]
 pub struct Failure {
@@ -36,7 +38,8 @@ impl Failure {
     /// Writes it to the error stream, or as one JSON object to the output.
     pub fn print(&self, json: bool) {
         if json {
-            println!("{}", serde_json::json!({ "error": self.message, "hint": self.hint }));
+            // The exit code says that it failed, whether this can be read or not.
+            put(&[serde_json::json!({ "error": self.message, "hint": self.hint }).to_string()]);
             return;
         }
         eprintln!("error: {}", self.message);
@@ -67,9 +70,10 @@ impl From<Error> for Failure {
                 "try the judge with `musicrl judge RECIPE --audio FILE --caption TEXT`; a run goes on from its last \
                  checkpoint with the same command",
             ),
-            Error::Guard { .. } => {
-                Some("the last good checkpoint is kept; raise the KL's alpha or lower the learning rate in the recipe")
-            }
+            Error::Guard { .. } => Some(
+                "the last good checkpoint is kept; raise the KL's alpha or lower the learning rate in the recipe, or let a \
+                     stage that chooses guarded end there: guards.at_limit = \"end_stage\"",
+            ),
             Error::File { path, .. } if path.ends_with("recipe.toml") => {
                 Some("a run keeps the settings that it began with; give the new ones another folder with --out")
             }

@@ -26,10 +26,7 @@ fn main() -> ExitCode {
     let flags = Flags::parse();
     let json = flags.global.json;
     match Context::new(&flags.global).and_then(|context| commands::run(&context, flags.command)) {
-        Ok(report) => {
-            report.print(json);
-            ExitCode::SUCCESS
-        }
+        Ok(report) => report.print(json),
         Err(failure) => {
             failure.print(json);
             failure.exit_code()

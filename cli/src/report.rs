@@ -1,5 +1,10 @@
 //! What a command ends with: lines for people or one JSON object, and what to do next.
 
+use std::{
+    io::{ErrorKind, Write as _},
+    process::ExitCode,
+};
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -53,20 +58,27 @@ impl Report {
         Self { next: Some(next.into()), ..self }
     }
 
-    /// Writes it to the output.
-    pub fn print(mut self, json: bool) {
+    /// Writes it to the output: exit code 0, or 1 where that cannot be written to.
+    pub fn print(mut self, json: bool) -> ExitCode {
         if json {
             if let Some(next) = self.next {
                 self.json.insert("next".into(), next.into());
             }
-            println!("{}", Value::Object(self.json));
-            return;
+            return put(&[Value::Object(self.json).to_string()]);
         }
-        for line in self.lines {
-            println!("{line}");
+        self.lines.extend(self.next.map(|next| format!("next: {next}")));
+        put(&self.lines)
+    }
+}
+
+/// Writes lines to the output. A reader that has seen enough (`musicrl ... | head`) is no failure: the work is done.
+pub fn put(lines: &[String]) -> ExitCode {
+    let mut output = std::io::stdout().lock();
+    match lines.iter().try_for_each(|line| writeln!(output, "{line}")).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot write to the output: {error}");
+            ExitCode::FAILURE
         }
-        if let Some(next) = self.next {
-            println!("next: {next}");
-        }
+        _ => ExitCode::SUCCESS,
     }
 }

@@ -199,6 +199,51 @@ fn a_stage_without_any_score_stops_and_says_why() {
 }
 
 #[test]
+fn a_stage_may_end_at_a_limit_and_the_run_goes_on_from_its_guarded_choice() {
+    let place = Workplace::new();
+    // A KL that any learning passes.
+    let limit = "kl_budget = 1e-6\nentropy_floor_fraction = 0.1\npatience = 1";
+    let fails = RECIPE.replacen("entropy_floor_fraction = 0.1", limit, 1);
+    fs::write(place.path("fails.toml"), &fails).unwrap();
+    place.bad(&["align", "fails.toml", "--out", "fails"], &["guard `kl_budget`", "above the budget", "at_limit"]);
+    let ends = fails.replacen("patience = 1", "patience = 1\nat_limit = \"end_stage\"", 1);
+    fs::write(place.path("last.toml"), &ends).unwrap();
+    place.bad(&["align", "last.toml", "--out", "last"], &["guards.at_limit", "choose = \"guarded\""]);
+    let watched = "{ name = \"text_adherence\", weight = 1.0, range = [-1.0, 1.0] }";
+    let judges = format!(
+        "{watched}, {{ name = \"true_utility_village\", weight = 0.0 }}, {}",
+        watched
+            .replace("weight = 1.0", "weight = 0.0")
+            .replace("name = \"text_adherence\"", "name = \"again\", judge = \"text_adherence\"")
+    );
+    let ends = ends.replacen(watched, &judges, 1).replacen("every = 3", "every = 3\nchoose = \"guarded\"", 1);
+    fs::write(place.path("ends.toml"), &ends).unwrap();
+    let text = place.good(&["align", "ends.toml", "--out", "ends"]);
+    let said = ["stage `short` ended after step 2 of 12: guard `kl_budget`", "the stage's result is its start"];
+    assert!(said.iter().all(|said| text.contains(said)), "{text}");
+    let metrics = fs::read_to_string(place.path("ends/stages/short/metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 3, "an evaluation and two steps: {metrics}");
+    // Asked again it has nothing left to do, and says the same.
+    let before = files(&place.path("ends"));
+    let again = place.good(&["align", "ends.toml", "--out", "ends"]);
+    assert!(said.iter().all(|said| again.contains(said)), "{again}");
+    let changed: Vec<_> =
+        files(&place.path("ends")).into_iter().filter(|(name, bytes)| before.get(name) != Some(bytes)).collect();
+    assert!(changed.is_empty(), "{:?}", changed.iter().map(|(name, _)| name).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let place = Workplace::new();
+    for args in [&["doctor"][..], &["--json", "doctor"]] {
+        let mut child = place.command(args).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn the_gradient_of_a_recipe_is_measured_and_nothing_is_learned() {
     let place = Workplace::new();
     let measure = |threads: &str| {

@@ -7,6 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+/// What becomes of a stage whose KL or entropy is beyond its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtLimit {
+    /// The run fails; its last good checkpoint stays.
+    #[default]
+    Fail,
+    /// The stage ends there, and the run goes on from the checkpoint that it chose; for a guarded choice, which takes none
+    /// beyond the limits.
+    EndStage,
+}
+
 /// Which guards a stage has and where they stop it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,11 +33,27 @@ pub struct GuardsConfig {
     /// Measurements in a row beyond a limit, or batches in a row without a clip that can be scored, before a guard
     /// stops: one noisy batch is not the end.
     pub patience: u32,
+    /// What becomes of the stage where `kl_budget` or `entropy_floor_fraction` stops it.
+    #[serde(skip_serializing_if = "AtLimit::is_fail")]
+    pub at_limit: AtLimit,
+}
+
+impl AtLimit {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_fail(&self) -> bool {
+        *self == Self::Fail
+    }
 }
 
 impl Default for GuardsConfig {
     fn default() -> Self {
-        Self { kl_budget: None, entropy_floor_fraction: 0.0, max_skipped: 10, patience: 3 }
+        Self {
+            kl_budget: None,
+            entropy_floor_fraction: 0.0,
+            max_skipped: 10,
+            patience: 3,
+            at_limit: AtLimit::default(),
+        }
     }
 }
 

@@ -174,6 +174,13 @@ pub fn align_system<M: Player>(
         };
         let outcome = drive(&mut stage, &dir, &plan(config, context.interrupt.clone()), observer)?;
         let mut warnings = stage.take_warnings();
+        if let Some(why) = stage.ended() {
+            let (name, step, steps) = (&config.name, outcome.step, config.steps);
+            warnings.push(format!(
+                "stage `{name}` ended after step {step} of {steps}: {why}; its result is chosen among the checkpoints \
+                 within the limits"
+            ));
+        }
         let ended = outcome.end;
         let chosen_step = if ended == End::Finished { chosen(config, &dir, outcome.step)? } else { Some(outcome.step) };
         match chosen_step {

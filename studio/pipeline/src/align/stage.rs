@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    guards::{EntropyFloor, KlBudget, SkippedSteps, Unscorable, Verdict},
+    guards::{AtLimit, EntropyFloor, KlBudget, SkippedSteps, Unscorable, Verdict},
     music::Music,
     optim::AdamW,
     recipe::{Baseline, StageConfig},
@@ -75,6 +75,9 @@ struct Progress {
     /// The reference's mean token entropy on the held-out captions; the floor is a share of it.
     base_entropy: f64,
     watch: Watch,
+    /// The guard that ended the stage before its last step, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended: Option<String>,
 }
 
 const POLICY: &str = "policy.safetensors";
@@ -152,6 +155,7 @@ impl<'a, M: Player> Stage<'a, M> {
             entropy_floor: None,
             base_entropy: 0.0,
             watch: Watch::default(),
+            ended: None,
         };
         let mut stage = Self { config, parts, settings, learner, progress, warnings: Vec::new() };
         stage.measure_base_entropy()?;
@@ -293,22 +297,44 @@ impl<'a, M: Player> Stage<'a, M> {
     /// `scored` clips have a total; `unscorable` says why the others have none.
     fn watch(&mut self, metrics: &Metrics, scored: usize, unscorable: &[&str]) -> Result<()> {
         let skipped = metrics.get("skipped").unwrap_or(0.0) > 0.0;
-        let mut verdicts = vec![
+        let verdicts = [
             ("unscorable", self.progress.unscorable.observe(scored, unscorable.first().copied())),
             ("max_skipped", self.progress.skipped.observe(skipped)),
         ];
+        for (name, verdict) in verdicts {
+            self.heed(name, verdict, AtLimit::Fail)?;
+        }
+        let at_limit = self.config.guards.at_limit;
         if let (Some(guard), Some(kl)) = (&mut self.progress.kl_budget, metrics.get("kl")) {
-            verdicts.push(("kl_budget", guard.observe(kl)));
+            let verdict = guard.observe(kl);
+            self.heed("kl_budget", verdict, at_limit)?;
         }
         if let (Some(guard), Some(entropy)) = (&mut self.progress.entropy_floor, metrics.get("entropy")) {
-            verdicts.push(("entropy_floor_fraction", guard.observe(entropy)));
+            let verdict = guard.observe(entropy);
+            self.heed("entropy_floor_fraction", verdict, at_limit)?;
         }
-        for (name, verdict) in verdicts {
-            if let Verdict::Warn(reason) = verdict.or_stop(name)? {
-                self.warnings.push(reason);
+        Ok(())
+    }
+
+    /// Does what a guard says.
+    fn heed(&mut self, guard: &'static str, verdict: Verdict, at_limit: AtLimit) -> Result<()> {
+        match (verdict, at_limit) {
+            (Verdict::Stop(reason), AtLimit::EndStage) => {
+                self.progress.ended.get_or_insert_with(|| format!("guard `{guard}`: {reason}"));
+            }
+            (verdict, _) => {
+                if let Verdict::Warn(reason) = verdict.or_stop(guard)? {
+                    self.warnings.push(reason);
+                }
             }
         }
         Ok(())
+    }
+
+    /// The guard that ended the stage before its last step, and why; none for one that went on to its end.
+    #[must_use]
+    pub fn ended(&self) -> Option<&str> {
+        self.progress.ended.as_deref()
     }
 }
 
@@ -359,6 +385,10 @@ impl<M: Player> Training for Stage<'_, M> {
         }
         self.watch(&metrics, scored, &reasons)?;
         Ok(metrics)
+    }
+
+    fn is_done(&self) -> bool {
+        self.progress.ended.is_some()
     }
 
     fn state(&self) -> Result<Files> {

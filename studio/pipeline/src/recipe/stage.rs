@@ -9,7 +9,12 @@ use super::{
     rewards::RewardConfig,
     sampling::SamplingConfig,
 };
-use crate::{Error, Result, align::judges::TRUE_UTILITY, guards::GuardsConfig, optim::AdamWConfig};
+use crate::{
+    Error, Result,
+    align::judges::TRUE_UTILITY,
+    guards::{AtLimit, GuardsConfig},
+    optim::AdamWConfig,
+};
 
 /// What the KL term pulls towards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -267,6 +272,10 @@ impl StageConfig {
         if self.checkpoint.choose == Choose::Guarded && !self.rewards.iter().any(watches) {
             let expected = "another choice, or a reward of weight 0 to watch";
             return Err(Error::config(field("checkpoint.choose"), expected, "guarded"));
+        }
+        if self.guards.at_limit == AtLimit::EndStage && self.checkpoint.choose != Choose::Guarded {
+            let expected = "`fail`, or checkpoint.choose = \"guarded\", which takes no checkpoint beyond the limits";
+            return Err(Error::config(field("guards.at_limit"), expected, "end_stage"));
         }
         let watched = || self.rewards.iter().filter(|reward| watches(reward)).map(|reward| reward.name.as_str());
         if let Some(name) = self.checkpoint.validation.iter().find(|name| !watched().any(|other| other == *name)) {
