@@ -1,5 +1,7 @@
 //! `musicrl train preference` as a user runs it, on the base inside the program.
 
+mod tiny;
+
 use std::{
     fs,
     path::Path,
@@ -87,6 +89,18 @@ fn it_trains_resumes_and_adds_the_part() {
     assert_eq!(run("straight", "4")["steps"], 4);
     let again = musicrl_pipeline::bundle::Bundle::open(&temp.path().join("mine")).unwrap();
     assert_eq!(again.sha256("preference").map(str::to_string), weights);
+    // Systems of the same base get it as well; others are refused before anything is learned.
+    let folder = |name: &str| temp.path().join(name);
+    musicrl_pipeline::embedded::base().unwrap().save(&folder("system")).unwrap();
+    let more = ["--steps", "4", "--out", "added", "--add-to", "system"];
+    let output = musicrl(temp.path(), &[&TRAIN[..], &more].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let system = musicrl_pipeline::bundle::Bundle::open(&folder("system")).unwrap();
+    assert_eq!(system.sha256("preference").map(str::to_string), weights);
+    tiny::tiny_bundle(&folder("stranger"), 7);
+    refused(temp.path(), &["--out", "strange", "--add-to", "system,stranger"], 1, &["stranger", "aligned from"]);
+    refused(temp.path(), &["--out", "strange", "--add-to", "nowhere"], 1, &["nowhere"]);
+    assert!(!folder("strange").exists());
     // Other judgements are another run.
     let mut set = PreferenceSet::open(&temp.path().join("set")).unwrap();
     set.add_judgements(vec![JudgementRecord::new("c0-0", "c0-1", Outcome::Tie, "ben", Source::Human)]).unwrap();

@@ -38,6 +38,7 @@ const HEAD: [&str; 2] = ["--set", "learn=head"];
 struct Size {
     /// The steps of a recipe are divided by this.
     divisor: i64,
+    /// Pairs of a set: two sets that the base plays, and one that R plays.
     pairs: usize,
     /// Other pairs, for the model that checkpoints are chosen by.
     validation_pairs: usize,
@@ -47,12 +48,14 @@ struct Size {
 }
 
 const FULL: Size =
-    Size { divisor: 1, pairs: 2000, validation_pairs: 1000, prompts: 101, train_clips: 480, quality_steps: 800 };
+    Size { divisor: 1, pairs: 1000, validation_pairs: 1000, prompts: 101, train_clips: 480, quality_steps: 800 };
 const QUICK: Size =
-    Size { divisor: 4, pairs: 500, validation_pairs: 250, prompts: 34, train_clips: 96, quality_steps: 120 };
+    Size { divisor: 4, pairs: 250, validation_pairs: 250, prompts: 34, train_clips: 96, quality_steps: 120 };
 
-/// The validation pairs are those of the seed so much further on: other clips, other choices.
+/// The other sets of pairs are those of seeds so much further on: other clips, other choices.
 const VALIDATION_SEED: u64 = 1000;
+const R_SEED: u64 = 2000;
+const SECOND_SEED: u64 = 3000;
 
 /// Runs the chain in `out`.
 pub fn run(context: &Context, out: &Path, quick: bool) -> Result<Report, Failure> {
@@ -78,16 +81,24 @@ pub fn run(context: &Context, out: &Path, quick: bool) -> Result<Report, Failure
 
 /// The steps by name, in order.
 fn names() -> Vec<String> {
-    let before = ["corpus", "quality", "preferences", "preference", "validation-preferences", "validation"];
-    let systems = SYSTEMS.map(|(name, _)| name);
-    before.iter().chain(&systems).chain(&["evaluation", "report"]).map(ToString::to_string).collect()
+    let judges = ["corpus", "quality", "preferences", "preferences-2", "preference"];
+    let validation = ["validation-preferences", "validation"];
+    // RU starts from R, and its preference model has heard R: as many pairs as that of U and joint, half of them R's.
+    let [r, rest @ ..] = SYSTEMS.map(|(name, _)| name);
+    let of_r = [r, "preferences-r", "preference-r"];
+    [&judges[..], &validation, &of_r, &rest, &["evaluation", "report"]]
+        .concat()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// A step as a command; a system's recipe is written when its turn comes.
 fn step(name: &str, out: &Path, size: Size, seed: u64) -> Result<Step, Failure> {
     let at = |path: &str| out.join(path).display().to_string();
-    let has =
-        |part: &str| -> Result<bool, Error> { Ok(Bundle::open(&out.join("base"))?.parts().any(|there| there == part)) };
+    let has = |bundle: &str, part: &str| -> Result<bool, Error> {
+        Ok(Bundle::open(&out.join(bundle))?.parts().any(|there| there == part))
+    };
     let exists = |path: &str| out.join(path).exists();
     let (done, arguments): (bool, Vec<String>) = match name {
         "corpus" => {
@@ -98,24 +109,26 @@ fn step(name: &str, out: &Path, size: Size, seed: u64) -> Result<Step, Failure> 
         "quality" => {
             let (corpus, base, run, steps) = (at("corpus"), at("base"), at("quality"), size.quality_steps.to_string());
             let flags = ["train", "quality", "--corpus", &corpus, "--bundle", &base, "--steps", &steps, "--out", &run];
-            (has(part::QUALITY)?, flags.map(String::from).to_vec())
+            (has("base", part::QUALITY)?, flags.map(String::from).to_vec())
         }
-        "preferences" => {
-            let (base, set, pairs) = (at("base"), at("preferences"), size.pairs.to_string());
-            let flags = ["preferences", "collect", "--bundle", &base, "--population", "village", "--pairs", &pairs];
-            (has(part::PREFERENCE)?, [&flags[..], &["--out", &set]].concat().iter().map(ToString::to_string).collect())
+        "preferences" | "preferences-2" | "validation-preferences" | "preferences-r" => {
+            let (system, pairs, further, done) = match name {
+                "preferences" => ("base", size.pairs, 0, has("base", part::PREFERENCE)?),
+                "preferences-2" => ("base", size.pairs, SECOND_SEED, has("base", part::PREFERENCE)?),
+                "preferences-r" => ("systems/r/bundle", size.pairs, R_SEED, exists("judge-r/bundle.json")),
+                _ => ("base", size.validation_pairs, VALIDATION_SEED, exists("validation/bundle.json")),
+            };
+            let (system, set, pairs, seed) = (at(system), at(name), pairs.to_string(), (seed + further).to_string());
+            let flags = ["preferences", "collect", "--bundle", &system, "--population", "village", "--pairs", &pairs];
+            let flags = [&flags[..], &["--seed", &seed, "--out", &set]].concat();
+            (done, flags.iter().map(ToString::to_string).collect())
         }
         "preference" => {
-            let (base, set, run) = (at("base"), at("preferences"), at("preference"));
-            let flags = ["train", "preference", "--bundle", &base, "--preferences", &set, "--out", &run];
-            (has(part::PREFERENCE)?, [&flags[..], &HEAD].concat().iter().map(ToString::to_string).collect())
-        }
-        "validation-preferences" => {
-            let (base, set, pairs) = (at("base"), at("validation-preferences"), size.validation_pairs.to_string());
-            let seed = (seed + VALIDATION_SEED).to_string();
-            let flags = ["preferences", "collect", "--bundle", &base, "--population", "village", "--pairs", &pairs];
-            let flags = [&flags[..], &["--seed", &seed, "--out", &set]].concat();
-            (exists("validation/bundle.json"), flags.iter().map(ToString::to_string).collect())
+            let (base, run) = (at("base"), at("preference"));
+            let sets = format!("{},{}", at("preferences"), at("preferences-2"));
+            let flags = ["train", "preference", "--bundle", &base, "--preferences", &sets, "--out", &run];
+            let done = has("base", part::PREFERENCE)?;
+            (done, [&flags[..], &HEAD].concat().iter().map(ToString::to_string).collect())
         }
         "validation" => {
             let (base, set, to) = (at("base"), at("validation-preferences"), at("validation"));
@@ -124,6 +137,13 @@ fn step(name: &str, out: &Path, size: Size, seed: u64) -> Result<Step, Failure> 
                 ["train", "preference", "--bundle", &base, "--preferences", &set, "--save-to", &to, "--out", &run];
             let done = exists("validation/bundle.json");
             (done, [&flags[..], &HEAD].concat().iter().map(ToString::to_string).collect())
+        }
+        "preference-r" => {
+            let (base, r, to, run) = (at("base"), at("systems/r/bundle"), at("judge-r"), at("preference-r"));
+            let sets = format!("{},{}", at("preferences"), at("preferences-r"));
+            let flags = ["train", "preference", "--bundle", &base, "--preferences", &sets, "--save-to", &to];
+            let flags = [&flags[..], &["--add-to", &r, "--out", &run], &HEAD].concat();
+            (exists("judge-r/bundle.json"), flags.iter().map(ToString::to_string).collect())
         }
         "evaluation" => {
             let systems = SYSTEMS.map(|(name, _)| format!("{name}={}", at(&format!("systems/{name}"))));

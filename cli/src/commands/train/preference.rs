@@ -45,6 +45,10 @@ pub struct Flags {
     /// Bundle folder for a copy of the bundle with the model, in place of --bundle: one listener's, an ablation's
     #[arg(long)]
     save_to: Option<PathBuf>,
+    /// Other bundle folders that get the model as well, one or several: systems that were aligned from --bundle, to choose
+    /// the best of n by it or to align on from
+    #[arg(long, value_delimiter = ',', num_args = 1.., value_name = "FOLDER")]
+    add_to: Vec<PathBuf>,
     /// Run folder; a run that is there goes on from its last checkpoint [default: runs/preference]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -94,6 +98,26 @@ impl Flags {
     fn target(&self) -> &Path {
         self.save_to.as_ref().unwrap_or(&self.bundle)
     }
+
+    /// The bundles of `--add-to`, each of which must hear and speak as `bundle` does.
+    fn others(&self, bundle: &Bundle) -> Result<Vec<(&Path, Bundle)>, Failure> {
+        let language = |bundle: &Bundle| -> Result<_, Error> {
+            let policy: HierarchicalPolicyConfig = bundle.config(part::POLICY)?;
+            let parts = [part::TEXT_AUDIO, part::CODEC, part::SEMANTIC];
+            let parts = parts.map(|part| bundle.sha256(part).map(str::to_string));
+            Ok((policy.layout, policy.condition_slots, policy.condition_codebook, parts))
+        };
+        let ours = language(bundle)?;
+        let open = |path: &PathBuf| {
+            let other = Bundle::open(path)?;
+            if language(&other)? != ours {
+                let message = format!("{}: other tokens, captions or sound than those of the base", path.display());
+                return Err(Failure::failed(message).hint("--add-to is for systems that were aligned from --bundle"));
+            }
+            Ok(other)
+        };
+        self.add_to.iter().map(|path| Ok((path.as_path(), open(path)?))).collect()
+    }
 }
 
 /// Trains the preference model on a set, centres it on the policy and puts it into the bundle.
@@ -113,6 +137,7 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     }
     config.check_no_adapters()?;
     let mut bundle = open_base(&flags.bundle)?;
+    let others = flags.others(&bundle)?;
     let policy: HierarchicalPolicyConfig = bundle.config(part::POLICY)?;
     let device = context.backend.device()?;
     let sets = open_sets(&flags.preferences)?;
@@ -140,6 +165,12 @@ pub fn run(context: &Context, flags: &Flags) -> Result<Report, Failure> {
     let outcome = drive::run(context, "preference", &mut training, &dir, &recipe.plan())?;
     let mut ensemble = training.finish()?;
     let centred = centre_on_policy(&mut ensemble, &bundle, &config, &captions, recipe.seed, &device)?;
+    // The target comes last: where it has the model, all have it.
+    for (path, mut other) in others {
+        ensemble.store(&mut other, flags.precision.into())?;
+        other.push_provenance(format!("preference: {}", drive::this_command()));
+        other.save(path)?;
+    }
     ensemble.store(&mut bundle, flags.precision.into())?;
 
     let (learning, held_out) = training.pairs();

@@ -81,6 +81,15 @@ impl StageDraft {
         {
             *clips = (*clips).min(batch);
         }
+        // A stage may end at a limit where it chooses guarded. By another choice systems are compared at equal steps.
+        let chosen =
+            draft.stage.get("checkpoint").and_then(|checkpoint| checkpoint.get("choose")).and_then(Value::as_str);
+        if !recipe.stage.contains_key("guards")
+            && chosen != Some("guarded")
+            && let Some(Value::Table(guards)) = draft.stage.get_mut("guards")
+        {
+            guards.remove("at_limit");
+        }
         Ok(draft)
     }
 
@@ -209,6 +218,7 @@ mod tests {
     };
     use crate::{
         align::judges::REWARDS,
+        guards::AtLimit,
         recipe::{Choose, EMBEDDED},
     };
 
@@ -245,6 +255,7 @@ mod tests {
             let stage = read(&mut StageDraft::new(&experiment).unwrap()).stage.remove(0);
             assert_eq!((stage.steps, stage.batch, stage.baseline_first), (2, 4, 0));
             assert!(stage.learn_clips.is_none_or(|clips| clips == 4), "{stage_recipe:?}");
+            assert_eq!(stage.guards.at_limit, AtLimit::Fail);
         }
         let mut experiment = ExperimentRecipe { stage_recipe: StageRecipe::U, ..recipe(Kind::Rounds) };
         experiment.stage = toml::from_str("steps = 50\nlearn_clips = 5\n").unwrap();

@@ -31,6 +31,11 @@ pub fn run(context: &Context, flags: &Flags, config: PreferenceTrainingConfig) -
         return Err(Failure::usage("an imported checkpoint is not written to")
             .hint("name a folder for the preference model: --save-to FOLDER"));
     };
+    if !flags.add_to.is_empty() {
+        return Err(Failure::usage(
+            "--add-to is for bundles; a recipe names an imported policy's preference model itself",
+        ));
+    }
     if config.lora.is_some() {
         config.check_adapters()?;
     }

@@ -110,6 +110,7 @@ impl Member {
             (Learn::All, true) => config.trunk_rate,
             (Learn::Head, true) => 0.0,
             (_, false) if entry.name == LOG_TIES && config.ties == Ties::Fixed => 0.0,
+            (_, false) if entry.name != LOG_TIES && config.head_stays() => 0.0,
             (_, false) => 1.0,
         };
         let update = self.optimiser.update_at(&mut table, gradient, rate)?;

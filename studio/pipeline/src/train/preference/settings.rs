@@ -28,7 +28,9 @@ pub enum Init {
 pub enum Learn {
     /// Trunk and head.
     All,
-    /// The head alone, held to where it began by a prior (see `deviation`): one listener from few pairs.
+    /// The head alone. A shared model's is held to where it began by a prior (see `deviation`): one listener from few
+    /// pairs. A fitted one stays, for it is the minimum of its penalised loss, and steps without that penalty only lead
+    /// away from it; learned is then the tie strength.
     Head,
 }
 
@@ -199,6 +201,12 @@ impl PreferenceTrainingConfig {
             optimiser: AdamWConfig { learning_rate: 1e-4, warmup_steps: 500, ..AdamWConfig::default() },
             ..Self::base()
         }
+    }
+
+    /// Whether the head stays as it was fitted.
+    #[must_use]
+    pub fn head_stays(&self) -> bool {
+        self.learn == Learn::Head && self.head == Head::Fitted && self.init != Init::Shared
     }
 
     /// What a model of these settings is given of a clip.

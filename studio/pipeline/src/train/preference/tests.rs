@@ -260,6 +260,21 @@ fn a_fitted_head_knows_something_before_the_first_step() {
 }
 
 #[test]
+fn a_fitted_head_on_a_trunk_that_stays_is_kept_and_ties_are_learned() {
+    let after = |learn, steps: u64| {
+        let config = PreferenceTrainingConfig { learn, head: Head::Fitted, select: Select::Last, ..config() };
+        let mut training = training(config, fixture::data(60, 11));
+        run(&mut training, 0..steps);
+        let said = training.held_out().unwrap();
+        (said.differences, said.tie_strength)
+    };
+    let (start, kept, moved) = (after(Learn::Head, 0), after(Learn::Head, 5), after(Learn::All, 5));
+    assert_eq!(kept.0, start.0);
+    assert_ne!(kept.1, start.1);
+    assert_ne!(moved.0, after(Learn::All, 0).0);
+}
+
+#[test]
 fn vectors_of_a_trunk_that_stays_can_be_handed_on() {
     let config = PreferenceTrainingConfig { learn: Learn::Head, head: Head::Fitted, ..config() };
     let data = fixture::data(60, 11);
