@@ -28,6 +28,10 @@ pub struct GuardsConfig {
     pub kl_budget: Option<f64>,
     /// The share of the base's mean token entropy below which the stage stops, in \[0, 1); 0: no floor.
     pub entropy_floor_fraction: f64,
+    /// The share of the reference's diversity of tokens between clips of different captions, in \[0, 1); a guarded choice takes
+    /// no checkpoint below it; 0: no floor.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub diversity_floor_fraction: f64,
     /// Steps with a gradient that is not finite, all together, that are skipped before the stage stops.
     pub max_skipped: u64,
     /// Measurements in a row beyond a limit, or batches in a row without a clip that can be scored, before a guard
@@ -45,11 +49,17 @@ impl AtLimit {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
 impl Default for GuardsConfig {
     fn default() -> Self {
         Self {
             kl_budget: None,
             entropy_floor_fraction: 0.0,
+            diversity_floor_fraction: 0.0,
             max_skipped: 10,
             patience: 3,
             at_limit: AtLimit::default(),
@@ -67,9 +77,13 @@ impl GuardsConfig {
         if let Some(budget) = self.kl_budget.filter(|budget| !(budget.is_finite() && *budget > 0.0)) {
             return Err(Error::config(field("kl_budget"), "above 0", budget));
         }
-        if !(0.0..1.0).contains(&self.entropy_floor_fraction) {
-            let got = self.entropy_floor_fraction;
-            return Err(Error::config(field("entropy_floor_fraction"), "at least 0 and below 1", got));
+        for (name, got) in [
+            ("entropy_floor_fraction", self.entropy_floor_fraction),
+            ("diversity_floor_fraction", self.diversity_floor_fraction),
+        ] {
+            if !(0.0..1.0).contains(&got) {
+                return Err(Error::config(field(name), "at least 0 and below 1", got));
+            }
         }
         if self.patience == 0 {
             return Err(Error::config(field("patience"), "at least 1", 0));

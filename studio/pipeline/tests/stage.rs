@@ -169,7 +169,7 @@ fn watched(guards: &str) -> Vec<std::collections::BTreeMap<String, f64>> {
         seed: 3,
         samples: None,
     };
-    let mut stage = Stage::new(config.clone(), parts, 0.4, &device).unwrap();
+    let mut stage = Stage::new(config.clone(), parts, 1.6, &device).unwrap();
     let dir =
         RunDir::create_or_open(temp.path(), "test = true\n", &Versions::new("flex", 3, Machine::default())).unwrap();
     let plan = DrivePlan {
@@ -210,6 +210,22 @@ fn an_evaluation_beyond_the_limits_is_never_chosen() {
     assert!(evaluations[0].contains_key("guarded"));
     assert!(evaluations[2]["kl"] > 1e-9 && !evaluations[2].contains_key("guarded"), "{:?}", evaluations[2]);
     assert!(evaluations[2].contains_key("gain_watchers"));
+}
+
+#[test]
+fn an_evaluation_below_the_floor_of_diversity_is_never_chosen() {
+    let free = watched("");
+    // Without a floor nothing is left out, not even clips that are as near to each other as to themselves.
+    assert!(free[0].contains_key("guarded"));
+    for share in [0.5, 0.999_999] {
+        let floored = watched(&format!("diversity_floor_fraction = {share}\n"));
+        let kept = |at: usize| floored[at]["diversity"] >= share * floored[0]["diversity"].max(0.0);
+        for at in 0..floored.len() {
+            assert_eq!(free[at]["diversity"], floored[at]["diversity"]);
+            let expected = free[at].contains_key("guarded") && kept(at);
+            assert_eq!(floored[at].contains_key("guarded"), expected, "{share}: {:?}", floored[at]);
+        }
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::{
     family::{Learnable, Player, PromptOf},
     hidden::Hidden,
     judges::{Asked, Judges, mean},
-    play::{PlaySettings, Played, distinct_share, play},
+    play::{PlaySettings, Played, distinct_share, play, token_diversity},
 };
 use crate::{Result, training::Metrics};
 
@@ -37,7 +37,7 @@ pub struct Measurement<Q = ConditionPrompt> {
 }
 
 impl<Q> Measurement<Q> {
-    /// The means: `reward`, `reward_NAME` (raw), `kl`, `entropy`, `distinct`, `unscorable`.
+    /// The means: `reward`, `reward_NAME` (raw), `kl`, `entropy`, `distinct`, `diversity`, `unscorable`.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let average = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
@@ -53,6 +53,9 @@ impl<Q> Measurement<Q> {
         metrics.push("kl", average(&self.sequence_kl));
         metrics.push("entropy", average(&self.entropy));
         metrics.push("distinct", distinct_share(&self.played.tokens));
+        if let Some(diversity) = token_diversity(&self.played.tokens) {
+            metrics.push("diversity", diversity);
+        }
         metrics.push("unscorable", self.verdicts.total.iter().filter(|total| total.value().is_none()).count() as f64);
         metrics
     }

@@ -74,6 +74,9 @@ struct Progress {
     entropy_floor: Option<EntropyFloor>,
     /// The reference's mean token entropy on the held-out captions; the floor is a share of it.
     base_entropy: f64,
+    /// The reference's diversity of tokens on them.
+    #[serde(default)]
+    base_diversity: f64,
     watch: Watch,
     /// The guard that ended the stage before its last step, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,11 +157,12 @@ impl<'a, M: Player> Stage<'a, M> {
             kl_budget: guards.kl_budget.map(|budget| KlBudget::new(budget, guards.patience)),
             entropy_floor: None,
             base_entropy: 0.0,
+            base_diversity: 0.0,
             watch: Watch::default(),
             ended: None,
         };
         let mut stage = Self { config, parts, settings, learner, progress, warnings: Vec::new() };
-        stage.measure_base_entropy()?;
+        stage.measure_reference()?;
         Ok(stage)
     }
 
@@ -233,18 +237,20 @@ impl<'a, M: Player> Stage<'a, M> {
         std::mem::take(&mut self.warnings)
     }
 
-    /// The entropy floor is a share of the reference's entropy at the states that it visits itself.
-    fn measure_base_entropy(&mut self) -> Result<()> {
+    /// The floors are shares of the reference's entropy at the states that it visits itself, and of the diversity of its clips.
+    fn measure_reference(&mut self) -> Result<()> {
         let share = self.config.guards.entropy_floor_fraction;
-        if share == 0.0 {
+        if share == 0.0 && self.config.guards.diversity_floor_fraction == 0.0 {
             return Ok(());
         }
         let captions: Vec<&str> = self.evaluation_captions();
         let (reference, silent) = (&self.learner.reference, Judges::none());
         let measured = measure(reference, reference, self.parts.music, &silent, &captions, &self.settings)?;
-        self.progress.base_entropy = measured.metrics().get("entropy").unwrap_or(0.0);
+        let metrics = measured.metrics();
+        self.progress.base_entropy = metrics.get("entropy").unwrap_or(0.0);
+        self.progress.base_diversity = metrics.get("diversity").unwrap_or(0.0);
         self.progress.entropy_floor =
-            Some(EntropyFloor::new(self.progress.base_entropy, share, self.config.guards.patience));
+            (share > 0.0).then(|| EntropyFloor::new(self.progress.base_entropy, share, self.config.guards.patience));
         Ok(())
     }
 
@@ -284,13 +290,17 @@ impl<'a, M: Player> Stage<'a, M> {
         Ok(())
     }
 
-    /// Whether an evaluation keeps to the limits of KL and entropy, and to nine tenths of distinct clips.
+    /// Whether an evaluation keeps to the limits of KL, entropy and diversity, and to nine tenths of distinct clips.
     fn within_limits(&self, metrics: &Metrics) -> bool {
         let guards = &self.config.guards;
         let at_most = |name: &str, limit: f64| metrics.get(name).is_none_or(|value| value <= limit);
         let at_least = |name: &str, limit: f64| metrics.get(name).is_none_or(|value| value >= limit);
+        // Of clips that have one distribution it is 0 and, by chance, below.
+        let diversity_floor = guards.diversity_floor_fraction;
         at_most("kl", guards.kl_budget.unwrap_or(f64::INFINITY))
             && at_least("entropy", guards.entropy_floor_fraction * self.progress.base_entropy)
+            && (diversity_floor == 0.0
+                || at_least("diversity", diversity_floor * self.progress.base_diversity.max(0.0)))
             && at_least("distinct", 0.9)
     }
 
