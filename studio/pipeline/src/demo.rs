@@ -16,9 +16,10 @@ use crate::{
     Error, Result,
     align::{
         captions::Captions,
+        diversity::distinct_share,
         judges::Judges,
         measure::{Measurement, measure_from},
-        play::{PlaySettings, distinct_share},
+        play::PlaySettings,
         run::{AlignContext, AlignOutcome, align},
     },
     bundle::Bundle,

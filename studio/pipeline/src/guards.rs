@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, recipe::is_default};
 
 /// What becomes of a stage whose KL or entropy is beyond its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct GuardsConfig {
     pub entropy_floor_fraction: f64,
     /// The share of the reference's diversity of tokens between clips of different captions, in \[0, 1); a guarded choice takes
     /// no checkpoint below it; 0: no floor.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub diversity_floor_fraction: f64,
     /// Steps with a gradient that is not finite, all together, that are skipped before the stage stops.
     pub max_skipped: u64,
@@ -38,20 +38,8 @@ pub struct GuardsConfig {
     /// stops: one noisy batch is not the end.
     pub patience: u32,
     /// What becomes of the stage where `kl_budget` or `entropy_floor_fraction` stops it.
-    #[serde(skip_serializing_if = "AtLimit::is_fail")]
+    #[serde(skip_serializing_if = "is_default")]
     pub at_limit: AtLimit,
-}
-
-impl AtLimit {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-    fn is_fail(&self) -> bool {
-        *self == Self::Fail
-    }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(value: &f64) -> bool {
-    *value == 0.0
 }
 
 impl Default for GuardsConfig {

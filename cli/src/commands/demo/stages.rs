@@ -96,9 +96,8 @@ fn names() -> Vec<String> {
 /// A step as a command; a system's recipe is written when its turn comes.
 fn step(name: &str, out: &Path, size: Size, seed: u64) -> Result<Step, Failure> {
     let at = |path: &str| out.join(path).display().to_string();
-    let has = |bundle: &str, part: &str| -> Result<bool, Error> {
-        Ok(Bundle::open(&out.join(bundle))?.parts().any(|there| there == part))
-    };
+    let has =
+        |part: &str| -> Result<bool, Error> { Ok(Bundle::open(&out.join("base"))?.parts().any(|there| there == part)) };
     let exists = |path: &str| out.join(path).exists();
     let (done, arguments): (bool, Vec<String>) = match name {
         "corpus" => {
@@ -109,12 +108,12 @@ fn step(name: &str, out: &Path, size: Size, seed: u64) -> Result<Step, Failure> 
         "quality" => {
             let (corpus, base, run, steps) = (at("corpus"), at("base"), at("quality"), size.quality_steps.to_string());
             let flags = ["train", "quality", "--corpus", &corpus, "--bundle", &base, "--steps", &steps, "--out", &run];
-            (has("base", part::QUALITY)?, flags.map(String::from).to_vec())
+            (has(part::QUALITY)?, flags.map(String::from).to_vec())
         }
         "preferences" | "preferences-2" | "validation-preferences" | "preferences-r" => {
             let (system, pairs, further, done) = match name {
-                "preferences" => ("base", size.pairs, 0, has("base", part::PREFERENCE)?),
-                "preferences-2" => ("base", size.pairs, SECOND_SEED, has("base", part::PREFERENCE)?),
+                "preferences" => ("base", size.pairs, 0, has(part::PREFERENCE)?),
+                "preferences-2" => ("base", size.pairs, SECOND_SEED, has(part::PREFERENCE)?),
                 "preferences-r" => ("systems/r/bundle", size.pairs, R_SEED, exists("judge-r/bundle.json")),
                 _ => ("base", size.validation_pairs, VALIDATION_SEED, exists("validation/bundle.json")),
             };
@@ -127,7 +126,7 @@ fn step(name: &str, out: &Path, size: Size, seed: u64) -> Result<Step, Failure> 
             let (base, run) = (at("base"), at("preference"));
             let sets = format!("{},{}", at("preferences"), at("preferences-2"));
             let flags = ["train", "preference", "--bundle", &base, "--preferences", &sets, "--out", &run];
-            let done = has("base", part::PREFERENCE)?;
+            let done = has(part::PREFERENCE)?;
             (done, [&flags[..], &HEAD].concat().iter().map(ToString::to_string).collect())
         }
         "validation" => {

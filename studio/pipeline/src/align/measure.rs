@@ -10,10 +10,11 @@ use musicrl_core::{
 };
 
 use super::{
+    diversity::{distinct_share, token_diversity},
     family::{Learnable, Player, PromptOf},
     hidden::Hidden,
     judges::{Asked, Judges, mean},
-    play::{PlaySettings, Played, distinct_share, play, token_diversity},
+    play::{PlaySettings, Played, play},
 };
 use crate::{Result, training::Metrics};
 

@@ -7,6 +7,7 @@
 //! - [`best_of`]: the best of several clips, without learning.
 //! - [`judges`]: the rewards of a stage; raw, scaled and total.
 //! - [`learn`]: one step of KL-regularised REINFORCE with a baseline.
+//! - [`diversity`]: how far clips differ from each other.
 //! - [`linear_value`]: a learned baseline on the reference's vectors.
 //! - [`measure`]: what is reported on captions that learning never sees.
 //! - [`captions`]: the lists of a recipe.
@@ -17,6 +18,7 @@
 pub mod advantages;
 pub mod best_of;
 pub mod captions;
+pub mod diversity;
 pub mod family;
 pub mod hidden;
 pub mod judges;

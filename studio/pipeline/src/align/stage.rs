@@ -15,12 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     advantages::AdvantageRule,
+    diversity::distinct_share,
     family::{Learnable as _, Player, PromptOf},
     judges::{Asked, Judges, mean},
     learn::{Judged, Learner},
     linear_value::linear_value,
     measure::{Measurement, measure},
-    play::{PlaySettings, Played, distinct_share, play},
+    play::{PlaySettings, Played, play},
     watch::Watch,
 };
 use crate::{

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    align::{judges::Judges, play::distinct_share},
+    align::{diversity::distinct_share, judges::Judges},
     bundle::part,
     music::load_text_audio,
     run::{Machine, Versions},

@@ -25,5 +25,6 @@ pub use nearest::nearest;
 pub use parse::{parse, parse_file};
 pub use rewards::RewardConfig;
 pub use sampling::SamplingConfig;
+pub(crate) use stage::is_default;
 pub use stage::{Baseline, LoraConfig, Reference, StageConfig, ValueTrunk};
 pub use train::TrainRecipe;

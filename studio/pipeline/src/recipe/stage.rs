@@ -84,7 +84,8 @@ pub enum ValueTrunk {
     Shared,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+/// For keys that are written where they say something.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
