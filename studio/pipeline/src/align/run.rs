@@ -11,6 +11,7 @@ use musicrl_core::{
     params::Storage,
     policy::{HierarchicalPolicy, HierarchicalPolicyConfig},
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
     captions::Captions,
@@ -50,6 +51,34 @@ pub struct StageOutcome {
     pub chosen_step: u64,
     /// What guards and judges had to say.
     pub warnings: Vec<String>,
+}
+
+/// How a stage ended, as it stands in `ending.json` beside its metrics; an unfinished stage has none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageEnding {
+    /// The last step that was taken.
+    pub step: u64,
+    /// The step whose checkpoint is the result; 0: the policy as the stage began.
+    pub chosen_step: u64,
+    /// The guard that ended the stage before its last step, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
+}
+
+impl StageEnding {
+    /// The file's name in a stage's folder.
+    pub const FILE: &'static str = "ending.json";
+
+    fn write(&self, stage: &RunDir) -> Result<()> {
+        let encode = |error: serde_json::Error| Error::Io {
+            doing: "encode",
+            path: stage.path().join(Self::FILE),
+            source: error.into(),
+        };
+        let json = serde_json::to_string_pretty(self).map_err(encode)?;
+        stage.replace_file(Self::FILE, (json + "\n").as_bytes())?;
+        Ok(())
+    }
 }
 
 /// How a recipe ended.
@@ -192,6 +221,10 @@ pub fn align_system<M: Player>(
             )),
         }
         let chosen_step = chosen_step.unwrap_or(0);
+        if ended == End::Finished {
+            let ending = StageEnding { step: outcome.step, chosen_step, ended_by: stage.ended().map(String::from) };
+            ending.write(&dir)?;
+        }
         stages.push(StageOutcome { name: config.name.clone(), outcome, chosen_step, warnings });
         if ended == End::Interrupted {
             return Ok(AlignOutcome { stages, bundle: None, policy });

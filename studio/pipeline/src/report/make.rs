@@ -10,8 +10,8 @@ use musicrl_codec::write::write_atomic;
 use super::{
     ReportInput, ReportSettings,
     page::{
-        Page, encode, evaluation_section, findings_section, header_section, models_section, players_section,
-        ratings_section, recipes_section, rewards_section, systems_section, utility_section,
+        Page, diversity_section, encode, evaluation_section, findings_section, header_section, models_section,
+        players_section, ratings_section, recipes_section, rewards_section, systems_section, utility_section,
     },
     read::{gather, prompts},
 };
@@ -54,6 +54,7 @@ pub fn report(input: &ReportInput, settings: &ReportSettings) -> Result<Report> 
     systems_section(&mut body, &gathered);
     rewards_section(&mut body, &gathered);
     utility_section(&mut body, &gathered);
+    diversity_section(&mut body, &gathered);
     ratings_section(&mut body, &gathered);
     evaluation_section(&mut body, &gathered);
     models_section(&mut body, &gathered);

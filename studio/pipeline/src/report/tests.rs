@@ -36,7 +36,7 @@ fn run(dir: &Path, base: &str, steps: u64, evaluations: &[(u64, f64, f64, f64)])
         }
         lines += &format!(
             "{{\"step\":{step},\"evaluation\":{{\"reward\":{adherence},\"reward_text_adherence\":{adherence},\
-             \"reward_true_utility_town\":{utility},\"kl\":{kl}}}}}\n"
+             \"reward_true_utility_town\":{utility},\"kl\":{kl},\"diversity\":0.75}}}}\n"
         );
     }
     write(dir.join("stages/s/metrics.jsonl"), &lines);
@@ -120,6 +120,7 @@ fn a_page_of_an_experiment_shows_everything_and_runs_nothing() {
         "Systems",
         "Rewards against KL and step",
         "Trained reward against true utility",
+        "How far clips differ",
         "What listeners preferred",
         "Measures and sound",
         "Reward models",

@@ -161,6 +161,13 @@ impl PreferenceHead {
         Self { members: vec![weights], tie_strength, ..self.clone() }
     }
 
+    /// The same head with every score multiplied by `slope`, and another tie strength.
+    #[must_use]
+    pub fn scaled(mut self, slope: f64, tie_strength: f64) -> Self {
+        self.members.iter_mut().flatten().for_each(|weight| *weight *= slope);
+        Self { offset: self.offset * slope, tie_strength, ..self }
+    }
+
     /// Moves the scores so that their mean over `vectors` is 0.
     pub fn centre_on(&mut self, vectors: &[Vec<f32>]) {
         let sum: f64 = vectors.iter().map(|row| self.score(row)).sum();

@@ -6,10 +6,12 @@
 //! of those vectors does not hold.
 //!
 //! - [`head`]: the head and its fit.
+//! - `calibration`: how far apart its scores lie, so that they are chances.
 //! - [`train`]: from a preference set to a head with its figures on held-out pairs.
 //! - [`finetune`]: adapters on the policy's trunk, learned with the head.
 //! - [`reward`]: the reward `user_preference` of such a head.
 
+pub(crate) mod calibration;
 pub mod finetune;
 pub mod head;
 pub mod reward;

@@ -16,7 +16,10 @@ use musicrl_zoo::{
     named::host,
 };
 
-use super::head::{Choice, FitSettings, PreferenceHead};
+use super::{
+    calibration::Calibration,
+    head::{Choice, FitSettings, PreferenceHead},
+};
 use crate::{
     Error, Result,
     align::family::Player,
@@ -157,15 +160,18 @@ pub fn fit_head(
     let all = choices(&learning);
     let ties = all.iter().filter(|choice| choice.share == 0.5).count() as f64 / all.len().max(1) as f64;
     // At equal utilities Davidson's model gives ties nu / (2 + nu).
-    let tie_strength = (2.0 * ties / (1.0 - ties).max(1e-3)).min(100.0);
+    let start = (2.0 * ties / (1.0 - ties).max(1e-3)).min(100.0);
     let key = Key::new(seed, Purpose::Init);
     let fit = |choices: &[Choice], ridge: f64, members: usize| {
         let beside = scale.as_ref().map_or(0, |_| DescriptorScale::NUMBERS);
-        let settings = FitSettings { members, ridge, tie_strength, text: config.text, beside };
+        let settings = FitSettings { members, ridge, tie_strength: start, text: config.text, beside };
         PreferenceHead::fit(&vectors, choices, settings, key)
     };
     let ridge = choose_ridge(&all, &vectors, config.split_seed, &|choices, ridge| fit(choices, ridge, 1))?;
-    let head = fit(&all, ridge, config.members)?.with_scale(scale.clone());
+    let left_out = |choices: &[Choice]| fit(choices, ridge, 1);
+    let calibration = Calibration::of(&all, &vectors, config.split_seed, (start, start == 0.0), &left_out)?;
+    let Calibration { slope, tie_strength } = calibration;
+    let head = fit(&all, ridge, config.members)?.scaled(slope, tie_strength).with_scale(scale.clone());
     let pairs: Vec<Pair> = held_out.iter().map(|at| data.pairs()[*at]).collect();
     let report = if pairs.is_empty() {
         None

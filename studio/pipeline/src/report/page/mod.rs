@@ -20,4 +20,4 @@ pub(super) use models::models_section;
 pub(super) use players::{encode, players_section};
 pub(super) use ratings::ratings_section;
 pub(super) use recipes::{recipes_section, systems_section};
-pub(super) use rewards::{rewards_section, utility_section};
+pub(super) use rewards::{diversity_section, rewards_section, utility_section};

@@ -1,8 +1,8 @@
-//! Rewards of the runs, and what they stand for.
+//! Rewards of the runs, what they stand for, and how far the clips differ.
 
 use super::frame::Page;
 use crate::report::{
-    plot::{reward_figures, reward_names, utilities},
+    plot::{diversity_figures, reward_figures, reward_names, utilities},
     read::{Gathered, Raters},
 };
 
@@ -24,6 +24,21 @@ pub(in crate::report) fn rewards_section(page: &mut Page, gathered: &Gathered) {
         if !any {
             page.html.p("No reward has been measured yet.");
         }
+    });
+}
+
+/// How far the clips of different captions differ, against KL and step. Nothing where nothing was measured.
+pub(in crate::report) fn diversity_section(page: &mut Page, gathered: &Gathered) {
+    let figures = diversity_figures(&gathered.systems);
+    if figures.is_empty() {
+        return;
+    }
+    page.section("diversity", "How far clips differ", |page| {
+        page.html.p(
+            "How differently clips of different captions use their tokens: at 1 none has a token of another, at 0 another \
+             clip's tokens are as near as a clip's own. A system that is liked for one piece, whatever the caption, is near 0.",
+        );
+        page.figures(figures);
     });
 }
 

@@ -31,8 +31,8 @@ pub(in crate::report) struct Segment<'a> {
     pub name: String,
     /// The stage.
     pub stage: &'a Stage,
-    /// Whether the stage learns from the metric.
-    pub learned: bool,
+    /// Whether the stage learns from the metric; none of what is no reward.
+    pub learned: Option<bool>,
     /// Whether it goes on where another stage or system ended.
     pub continues: bool,
     /// On held-out captions.
@@ -78,8 +78,8 @@ pub(in crate::report) fn reward_names(systems: &[System]) -> Vec<String> {
     names
 }
 
-/// What the stages say of `metric`, which is the score of `reward`; stages that never measured it are left out.
-pub(super) fn segments<'a>(systems: &'a [System], metric: &str, reward: &str) -> Vec<Segment<'a>> {
+/// What the stages say of `metric`, which is the score of `reward` where it is one; stages that never measured it are left out.
+pub(super) fn segments<'a>(systems: &'a [System], metric: &str, reward: Option<&str>) -> Vec<Segment<'a>> {
     let mut segments = Vec::new();
     for (at, system) in systems.iter().enumerate() {
         for (index, stage) in system.stages.iter().enumerate() {
@@ -93,7 +93,7 @@ pub(super) fn segments<'a>(systems: &'a [System], metric: &str, reward: &str) ->
                 system_name: system.name.clone(),
                 name: if several { format!("{}: {}", system.name, stage.plan.name) } else { system.name.clone() },
                 stage,
-                learned: stage.plan.learned().any(|(name, _)| name == reward),
+                learned: reward.map(|reward| stage.plan.learned().any(|(name, _)| name == reward)),
                 continues: index > 0 || system.parent.is_some(),
                 evaluated,
                 training,

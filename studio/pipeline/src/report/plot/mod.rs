@@ -14,6 +14,6 @@ pub(super) use curve::reward_names;
 pub(super) use drawn::{Drawn, Table};
 pub(super) use intervals::{IntervalRow, intervals_figure};
 pub(super) use number::{number, p_value, percent, span};
-pub(super) use reward::reward_figures;
+pub(super) use reward::{diversity_figures, reward_figures};
 pub(super) use utility::{TRUE_UTILITY, utilities};
 pub(super) use wins::wins_figure;

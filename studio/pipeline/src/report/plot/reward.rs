@@ -1,4 +1,4 @@
-//! A reward against the KL and against the step, every system in one figure.
+//! A reward, or the diversity of clips, against the KL and against the step, every system in one figure.
 
 use super::{
     curve::{Segment, segments},
@@ -24,14 +24,25 @@ enum Against {
 
 /// The two figures of reward `name`; none where nothing measured it.
 pub(in crate::report) fn reward_figures(systems: &[System], name: &str) -> Vec<Drawn> {
-    let segments = segments(systems, &format!("reward_{name}"), name);
+    let segments = segments(systems, &format!("reward_{name}"), Some(name));
     if segments.is_empty() {
         return Vec::new();
     }
-    [Against::Kl, Against::Step].into_iter().map(|against| draw(&segments, name, against)).collect()
+    let file = format!("reward-{name}");
+    [Against::Kl, Against::Step].into_iter().map(|against| draw(&segments, (&file, name), against)).collect()
 }
 
-fn draw(segments: &[Segment<'_>], name: &str, against: Against) -> Drawn {
+/// The two figures of the diversity of held-out clips' tokens; none where nothing measured it.
+pub(in crate::report) fn diversity_figures(systems: &[System]) -> Vec<Drawn> {
+    let segments = segments(systems, "diversity", None);
+    if segments.is_empty() {
+        return Vec::new();
+    }
+    let names = ("diversity", "diversity of tokens");
+    [Against::Kl, Against::Step].into_iter().map(|against| draw(&segments, names, against)).collect()
+}
+
+fn draw(segments: &[Segment<'_>], (file, name): (&str, &str), against: Against) -> Drawn {
     let plain = name.replace('_', " ");
     let (title, x_label) = match against {
         Against::Kl => (format!("{plain} against KL"), "sequence KL to the run's reference (nats)"),
@@ -71,7 +82,7 @@ fn draw(segments: &[Segment<'_>], name: &str, against: Against) -> Drawn {
         Against::Step => "A run that starts from another begins at the step whose checkpoint the other chose.",
     };
     Drawn {
-        name: format!("reward-{name}-by-{}", if against == Against::Kl { "kl" } else { "step" }),
+        name: format!("{file}-by-{}", if against == Against::Kl { "kl" } else { "step" }),
         svg: svg.finish(),
         caption: note.into(),
         table: table(segments, &plain),
@@ -80,15 +91,15 @@ fn draw(segments: &[Segment<'_>], name: &str, against: Against) -> Drawn {
 
 /// One entry a system: the stages of one have one colour.
 fn entries(segments: &[Segment<'_>]) -> Vec<(Look, String)> {
-    let mut entries: Vec<(usize, String, bool)> = Vec::new();
+    let mut entries: Vec<(usize, String, Option<bool>)> = Vec::new();
     for segment in segments {
         match entries.iter_mut().find(|(system, ..)| *system == segment.system) {
-            Some((.., learned)) => *learned |= segment.learned,
+            Some((.., learned)) => *learned = (*learned).max(segment.learned),
             None => entries.push((segment.system, segment.system_name.clone(), segment.learned)),
         }
     }
-    let entry = |(system, name, learned): (usize, String, bool)| {
-        (Look::of(system), if learned { name } else { format!("{name} (watched)") })
+    let entry = |(system, name, learned): (usize, String, Option<bool>)| {
+        (Look::of(system), if learned == Some(false) { format!("{name} (watched)") } else { name })
     };
     entries.into_iter().map(entry).collect()
 }
@@ -216,7 +227,7 @@ fn table(segments: &[Segment<'_>], reward: &str) -> Table {
         for point in &segment.evaluated {
             table.row([
                 segment.name.clone(),
-                if segment.learned { "learned from".into() } else { "watched".into() },
+                segment.learned.map_or("", |learned| if learned { "learned from" } else { "watched" }).into(),
                 point.step.to_string(),
                 segment.total_step(point.step).to_string(),
                 number(point.kl),

@@ -37,7 +37,7 @@ fn proxy(stage: &Stage) -> Option<(String, String)> {
 pub(in crate::report) fn utilities(systems: &[System]) -> Vec<Utility> {
     let mut found = Vec::new();
     for name in super::reward_names(systems).iter().filter(|name| name.starts_with(TRUE_UTILITY)) {
-        let segments = segments(systems, &format!("reward_{name}"), name);
+        let segments = segments(systems, &format!("reward_{name}"), Some(name));
         let mut kinds: Vec<(String, String)> = Vec::new();
         for kind in segments.iter().filter_map(|segment| proxy(segment.stage)) {
             if !kinds.contains(&kind) {

@@ -7,14 +7,15 @@ use std::{
 
 use super::{log::Log, recipe::StageView};
 use crate::{
-    Result,
+    Error, Result,
+    align::run::StageEnding,
     run::{Kind, Record},
 };
 
 /// How far a stage came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::report) enum StageEnd {
-    /// All its steps.
+    /// All its steps, or as far as its guards let it go.
     Finished,
     /// So many of them.
     Unfinished(u64),
@@ -31,6 +32,8 @@ pub(in crate::report) struct Stage {
     pub records: Vec<Record>,
     /// How far it came.
     pub end: StageEnd,
+    /// What the run itself said of its end; runs of older builds say nothing.
+    pub ending: Option<StageEnding>,
     /// Learning steps between the first base and its start, along the checkpoints that were chosen.
     pub start: u64,
     /// Evaluations that left clips: the step and its folder, in ascending order.
@@ -46,12 +49,14 @@ impl Stage {
         let log = Log::read(&dir.join("metrics.jsonl"))?;
         notes.extend(log.note);
         let last = log.records.iter().map(|record| record.step).max();
+        let ending = ending(&dir.join(StageEnding::FILE))?;
         let end = match last {
             None => StageEnd::NotBegun,
+            Some(_) if ending.is_some() => StageEnd::Finished,
             Some(step) if step >= plan.steps => StageEnd::Finished,
             Some(step) => StageEnd::Unfinished(step),
         };
-        Ok(Self { plan, records: log.records, end, start: 0, samples: samples(&dir.join("samples")) })
+        Ok(Self { plan, records: log.records, end, ending, start: 0, samples: samples(&dir.join("samples")) })
     }
 
     /// The last step that it reported.
@@ -64,6 +69,9 @@ impl Stage {
     pub fn chosen(&self) -> Option<u64> {
         if self.end != StageEnd::Finished {
             return None;
+        }
+        if let Some(ending) = &self.ending {
+            return Some(ending.chosen_step);
         }
         let rule = &self.plan.checkpoint;
         let (metric, lower) = match rule.choose.as_str() {
@@ -112,11 +120,26 @@ impl Stage {
     /// The state in words.
     pub fn in_words(&self) -> String {
         match self.end {
-            StageEnd::Finished => format!("finished, {} steps", self.last_step()),
+            StageEnd::Finished => match self.ending.as_ref().and_then(|ending| ending.ended_by.as_ref()) {
+                Some(guard) => format!("ended after step {} of {} by {guard}", self.last_step(), self.plan.steps),
+                None => format!("finished, {} steps", self.last_step()),
+            },
             StageEnd::Unfinished(step) => format!("UNFINISHED: step {step} of {}", self.plan.steps),
             StageEnd::NotBegun => "NOT BEGUN".into(),
         }
     }
+}
+
+/// What a run wrote at a stage's end; none where there is no such file.
+fn ending(path: &Path) -> Result<Option<StageEnding>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let expected = || "the ending of a stage: step, chosen_step, ended_by".to_string();
+    let file =
+        |error: serde_json::Error| Error::File { path: path.into(), expected: expected(), got: error.to_string() };
+    serde_json::from_str(&text).map(Some).map_err(file)
 }
 
 /// Folders `step-N` with something in them; a folder that is not there has none.
@@ -148,7 +171,7 @@ mod tests {
         let last = evaluations.last().map_or(0, |(step, _)| *step);
         let end = if last >= steps { StageEnd::Finished } else { StageEnd::Unfinished(last) };
         let plan = StageView { steps, checkpoint, ..StageView::default() };
-        Stage { plan, records: records.collect(), end, start: 0, samples: Vec::new() }
+        Stage { plan, records: records.collect(), end, ending: None, start: 0, samples: Vec::new() }
     }
 
     #[test]
@@ -166,5 +189,23 @@ mod tests {
             assert_eq!(stage(choose, direction, evaluations, steps).chosen(), expected, "{choose} {direction}");
         }
         assert!(stage("last", "", &rising, 50).in_words().contains("step 40 of 50"));
+    }
+
+    #[test]
+    fn a_stage_that_a_guard_ended_is_no_unfinished_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let plan = StageView { steps: 50, ..StageView::default() };
+        let metrics = "{\"step\":40,\"evaluation\":{\"reward\":0.1}}\n";
+        fs::write(temp.path().join("metrics.jsonl"), metrics).unwrap();
+        let read = || Stage::read(plan.clone(), temp.path(), &mut Vec::new());
+        assert_eq!(read().unwrap().end, StageEnd::Unfinished(40));
+        let path = temp.path().join(StageEnding::FILE);
+        fs::write(&path, "{\"step\":40,\"chosen_step\":20,\"ended_by\":\"guard `kl_budget`: too far\"}").unwrap();
+        let stage = read().unwrap();
+        assert_eq!((stage.end, stage.chosen()), (StageEnd::Finished, Some(20)));
+        assert_eq!(stage.in_words(), "ended after step 40 of 50 by guard `kl_budget`: too far");
+        fs::write(&path, "{\"step\":").unwrap();
+        let error = read().unwrap_err().to_string();
+        assert!(error.contains("ending.json") && error.contains("chosen_step"), "{error}");
     }
 }

@@ -13,12 +13,13 @@ use musicrl_core::{
     random::{Key, Purpose},
 };
 
-use super::settings::{Head, Init, Learn, PreferenceTrainingConfig};
+use super::settings::{Head, Init, Learn, PreferenceTrainingConfig, Ties};
 use crate::{
     Error, Result,
     bundle::{Bundle, part},
     imported::preference::{
         PreferenceHead,
+        calibration::Calibration,
         head::{Choice, FitSettings},
         train::{choice, choose_ridge},
     },
@@ -128,7 +129,7 @@ pub(super) fn starts(
     let which: BTreeSet<usize> = if all { (0..clips.len()).collect() } else { learned.collect() };
     let mut shared = features.filter(|_| all);
     let mut starts = Vec::with_capacity(config.members);
-    for (member, (mut model, tie_strength)) in models.into_iter().enumerate() {
+    for (member, (mut model, mut tie_strength)) in models.into_iter().enumerate() {
         let mut features = None;
         if fits || all {
             let known = shared.take();
@@ -142,7 +143,7 @@ pub(super) fn starts(
         }
         if let Some(features) = features.as_ref().filter(|_| fits) {
             let given = Given { rows: &features.rows, clips, scale };
-            model = with_fitted_head(config, model, given, learning, (seed, member))?;
+            (model, tie_strength) = with_fitted_head(config, (model, tie_strength), given, learning, (seed, member))?;
         }
         starts.push(Start { model, tie_strength, features });
     }
@@ -172,15 +173,15 @@ impl Given<'_> {
     }
 }
 
-/// The model with a head that is fitted to the pairs. Of several members all but the first are fitted to resampled
-/// clusters. Where nothing is decided the head stays as it is.
+/// The model with a head that is fitted to the pairs, its scores as far apart as pairs that were left out say, and the tie
+/// strength there. Of several members all but the first are fitted to resampled clusters.
 fn with_fitted_head(
     config: &PreferenceTrainingConfig,
-    model: PreferenceModel,
+    (model, tie_strength): (PreferenceModel, f64),
     given: Given<'_>,
     learning: &[(Pair, Judgement)],
     (seed, member): (u64, usize),
-) -> Result<PreferenceModel> {
+) -> Result<(PreferenceModel, f64)> {
     // The fit sees the clips of the pairs alone.
     let used: BTreeSet<usize> = learning.iter().flat_map(|(pair, _)| [pair.a, pair.b]).collect();
     let used: Vec<usize> = used.into_iter().collect();
@@ -196,7 +197,10 @@ fn with_fitted_head(
     let settings = |ridge, members| FitSettings { members, ridge, tie_strength: 0.0, text: config.text, beside };
     let fit = |choices: &[Choice], ridge: f64| PreferenceHead::fit(&vectors, choices, settings(ridge, 1), key);
     let ridge = choose_ridge(&choices, &vectors, config.split_seed, &fit)?;
-    let head = PreferenceHead::fit(&vectors, &choices, settings(ridge, member + 1), key)?;
+    let ties = (tie_strength, config.ties == Ties::Fixed);
+    let left_out = |choices: &[Choice]| fit(choices, ridge);
+    let Calibration { slope, tie_strength } = Calibration::of(&choices, &vectors, config.split_seed, ties, &left_out)?;
+    let head = PreferenceHead::fit(&vectors, &choices, settings(ridge, member + 1), key)?.scaled(slope, tie_strength);
     let mut table = ParamTable::collect(&model);
     let weights = head.member_weights(member);
     let (of_tokens, of_sound) = weights.split_at(weights.len() - beside);
@@ -206,7 +210,7 @@ fn with_fitted_head(
             table.values_mut()[range].iter_mut().zip(weights).for_each(|(value, weight)| *value = *weight as f32);
         }
     }
-    Ok(table.apply(model)?)
+    Ok((table.apply(model)?, tie_strength))
 }
 
 /// One model a member on the autodiff device, each with the tie strength that it starts from.
