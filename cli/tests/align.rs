@@ -209,9 +209,13 @@ fn a_stage_may_end_at_a_limit_and_the_run_goes_on_from_its_guarded_choice() {
     let ends = fails.replacen("patience = 1", "patience = 1\nat_limit = \"end_stage\"", 1);
     fs::write(place.path("last.toml"), &ends).unwrap();
     place.bad(&["align", "last.toml", "--out", "last"], &["guards.at_limit", "choose = \"guarded\""]);
+    // A floor that nothing would heed.
+    let floor = RECIPE.replacen("entropy_floor_fraction = 0.1", "diversity_floor_fraction = 0.5", 1);
+    fs::write(place.path("floor.toml"), floor).unwrap();
+    place.bad(&["align", "floor.toml", "--out", "floor"], &["guards.diversity_floor_fraction", "choose = \"guarded\""]);
     let watched = "{ name = \"text_adherence\", weight = 1.0, range = [-1.0, 1.0] }";
     let judges = format!(
-        "{watched}, {{ name = \"true_utility_village\", weight = 0.0 }}, {}",
+        "{watched}, {{ name = \"token_diversity\", weight = 0.5 }}, {{ name = \"true_utility_village\", weight = 0.0 }}, {}",
         watched
             .replace("weight = 1.0", "weight = 0.0")
             .replace("name = \"text_adherence\"", "name = \"again\", judge = \"text_adherence\"")
@@ -223,6 +227,13 @@ fn a_stage_may_end_at_a_limit_and_the_run_goes_on_from_its_guarded_choice() {
     assert!(said.iter().all(|said| text.contains(said)), "{text}");
     let metrics = fs::read_to_string(place.path("ends/stages/short/metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 3, "an evaluation and two steps: {metrics}");
+    assert_eq!(metrics.matches("\"reward_token_diversity\":").count(), 3, "{metrics}");
+    let ending = fs::read_to_string(place.path("ends/stages/short/ending.json")).unwrap();
+    let ending: serde_json::Value = serde_json::from_str(&ending).unwrap();
+    assert_eq!((&ending["step"], &ending["chosen_step"]), (&2.into(), &0.into()));
+    place.good(&["report", "ends", "--out", "ends.html"]);
+    let page = fs::read_to_string(place.path("ends.html")).unwrap();
+    assert!(page.contains("ended after step 2 of 12 by guard `kl_budget`") && !page.contains("UNFINISHED"), "{page}");
     // Asked again it has nothing left to do, and says the same.
     let before = files(&place.path("ends"));
     let again = place.good(&["align", "ends.toml", "--out", "ends"]);

@@ -14,6 +14,7 @@ use musicrl_rewards::{
 };
 use musicrl_zoo::{Model, clap::ClapAdherence, open};
 
+use super::diversity::TokenDiversity;
 use crate::{
     Error, Result,
     bundle::Bundle,
@@ -29,11 +30,12 @@ use crate::{
 
 /// The rewards that a recipe may name. The true utilities of simulated populations can be watched, not learned from:
 /// [`RewardConfig::validate`] sees to it.
-pub const REWARDS: [&str; 9] = [
+pub const REWARDS: [&str; 10] = [
     "text_adherence",
     ClapAdherence::NAME,
     AcousticQuality::NAME,
     UserPreference::NAME,
+    TokenDiversity::NAME,
     "true_utility_village",
     "true_utility_town",
     "true_utility_club",
@@ -83,6 +85,7 @@ impl Judges {
                     let dir = config.bundle.as_deref().unwrap_or(Path::new(""));
                     Box::new(ImportedPreference::open(dir, &device)?)
                 }
+                TokenDiversity::NAME => Box::new(TokenDiversity),
                 UserPreference::NAME => Box::new(UserPreference::load(bundle, &device)?),
                 name if name.starts_with(TRUE_UTILITY) => {
                     Box::new(TrueUtility::new(population(&name[TRUE_UTILITY.len()..])?))

@@ -81,7 +81,8 @@ impl StageDraft {
         {
             *clips = (*clips).min(batch);
         }
-        // A stage may end at a limit where it chooses guarded. By another choice systems are compared at equal steps.
+        // A stage may end at a limit, and has a floor of diversity, where it chooses guarded. By another choice systems are compared
+        // at equal steps.
         let chosen =
             draft.stage.get("checkpoint").and_then(|checkpoint| checkpoint.get("choose")).and_then(Value::as_str);
         if !recipe.stage.contains_key("guards")
@@ -89,6 +90,7 @@ impl StageDraft {
             && let Some(Value::Table(guards)) = draft.stage.get_mut("guards")
         {
             guards.remove("at_limit");
+            guards.remove("diversity_floor_fraction");
         }
         Ok(draft)
     }

@@ -278,6 +278,11 @@ impl StageConfig {
             let expected = "`fail`, or checkpoint.choose = \"guarded\", which takes no checkpoint beyond the limits";
             return Err(Error::config(field("guards.at_limit"), expected, "end_stage"));
         }
+        if self.guards.diversity_floor_fraction > 0.0 && self.checkpoint.choose != Choose::Guarded {
+            let expected = "0, or checkpoint.choose = \"guarded\", which alone heeds it";
+            let got = self.guards.diversity_floor_fraction;
+            return Err(Error::config(field("guards.diversity_floor_fraction"), expected, got));
+        }
         let watched = || self.rewards.iter().filter(|reward| watches(reward)).map(|reward| reward.name.as_str());
         if let Some(name) = self.checkpoint.validation.iter().find(|name| !watched().any(|other| other == *name)) {
             let watched: Vec<&str> = watched().collect();
