@@ -30,6 +30,12 @@ const SYSTEMS: [(&str, &str); 4] = [
     ("joint", include_str!("../../../../recipes/stages/joint.toml")),
 ];
 
+/// The paper's controls with one reward: recipes that are written and not run.
+const SINGLE: [(&str, &str); 2] = [
+    ("adherence", include_str!("../../../../recipes/stages/adherence.toml")),
+    ("quality", include_str!("../../../../recipes/stages/quality.toml")),
+];
+
 /// The preference models of the demo are heads on the policy's vectors as they are: one pass over the clips, then seconds.
 const HEAD: [&str; 2] = ["--set", "learn=head"];
 
@@ -64,6 +70,9 @@ pub fn run(context: &Context, out: &Path, quick: bool) -> Result<Report, Failure
     let base = out.join("base");
     if !base.join("bundle.json").exists() {
         embedded::base()?.save(&base)?;
+    }
+    for (name, _) in SINGLE {
+        recipe(name, out, size.divisor)?;
     }
     chain.say("listeners and ratings here are SIMULATED; no figure of this run is about people");
     for name in names() {
@@ -168,7 +177,7 @@ fn step(name: &str, out: &Path, size: Size, seed: u64) -> Result<Step, Failure> 
 
 /// Writes a system's recipe into the run, its steps divided.
 fn recipe(system: &str, out: &Path, divisor: i64) -> Result<PathBuf, Failure> {
-    let text = SYSTEMS.iter().find(|(name, _)| *name == system).map_or("", |(_, text)| text);
+    let text = SYSTEMS.iter().chain(&SINGLE).find(|(name, _)| *name == system).map_or("", |(_, text)| text);
     let path = out.join("recipes").join(format!("{system}.toml"));
     let text = if divisor == 1 { text.to_string() } else { divided(text, divisor)? };
     let write = |error| Failure::failed(format!("write {}: {error}", path.display()));
@@ -226,9 +235,23 @@ mod tests {
             (stage.batch, stage.learn_clips, stage.baseline, stage.kl, stage.policy_optimiser.learning_rate)
         };
         assert!(how(1) == how(2) && how(2) == how(3));
+        let prices = [1, 2, 3].map(|at| weight(at, "token_diversity"));
+        assert!(prices[0] > 0.0 && prices.iter().all(|price| *price == prices[0]), "{prices:?}");
         let steps: Vec<u64> = recipes.iter().map(|(_, recipe)| recipe.stage[0].steps).collect();
         assert_eq!(steps[0] + steps[2], steps[3]);
         assert_eq!(recipes[2].1.base.path, Path::new("../systems/r/bundle"));
+        // The controls with one reward are R, but for the other's weight.
+        for (name, text) in SINGLE {
+            let (mut single, r) = (read(text), &recipes[0].1);
+            single.stage[0].name.clone_from(&r.stage[0].name);
+            let counted = |name: &str| if name == "text_adherence" { "adherence" } else { "quality" };
+            for (at, reward) in r.stage[0].rewards.iter().enumerate() {
+                let weight = if counted(&reward.name) == name { reward.weight } else { 0.0 };
+                assert_eq!(single.stage[0].rewards[at].weight, weight, "{name}: {}", reward.name);
+                single.stage[0].rewards[at].weight = reward.weight;
+            }
+            assert_eq!(single.stage, r.stage, "{name}");
+        }
         assert_eq!(recipes[0].1.stage[0].checkpoint.choose, Choose::Guarded);
     }
 
