@@ -235,8 +235,8 @@ mod tests {
             (stage.batch, stage.learn_clips, stage.baseline, stage.kl, stage.policy_optimiser.learning_rate)
         };
         assert!(how(1) == how(2) && how(2) == how(3));
-        let prices = [1, 2, 3].map(|at| weight(at, "token_diversity"));
-        assert!(prices[0] > 0.0 && prices.iter().all(|price| *price == prices[0]), "{prices:?}");
+        let floors = [0, 1, 2, 3].map(|at| recipes[at].1.stage[0].guards.diversity_floor_fraction);
+        assert!(floors[0] > 0.0 && floors.iter().all(|floor| *floor == floors[0]), "{floors:?}");
         let steps: Vec<u64> = recipes.iter().map(|(_, recipe)| recipe.stage[0].steps).collect();
         assert_eq!(steps[0] + steps[2], steps[3]);
         assert_eq!(recipes[2].1.base.path, Path::new("../systems/r/bundle"));
