@@ -127,7 +127,13 @@ impl Gathered {
                 self.recipes.push((format!("{}/{name}", own_name(dir)), text));
             }
         }
-        // The recipe's order; what it does not name comes after, by name.
+        let evaluation = dir.join("evaluation").join("evaluation.json");
+        if evaluation.is_file() {
+            let read = Evaluation::read(&evaluation, &mut self.notes)?;
+            order.extend(read.systems.iter().map(|system| system.name.clone()));
+            self.evaluations.push((evaluation, read));
+        }
+        // The recipe's order, then the evaluation's; what neither names comes after, by name.
         let place = |folder: &PathBuf| order.iter().position(|name| *name == own_name(folder)).unwrap_or(order.len());
         folders.sort_by_key(place);
         for folder in &folders {
@@ -143,11 +149,6 @@ impl Gathered {
         }
         if folders.is_empty() {
             self.notes.push(format!("{}: no system yet", dir.join("systems").display()));
-        }
-        let evaluation = dir.join("evaluation").join("evaluation.json");
-        if evaluation.is_file() {
-            let read = Evaluation::read(&evaluation, &mut self.notes)?;
-            self.evaluations.push((evaluation, read));
         }
         self.finding(dir);
         for name in ["preference", "quality"] {
