@@ -141,12 +141,6 @@ fn a_page_of_an_experiment_shows_everything_and_runs_nothing() {
     assert!(texts.contains(&"au against r") && texts.contains(&"0.667 [0.567, 0.767]"), "{texts:?}");
     let place = |name: &str| texts.iter().position(|text| *text == name).unwrap();
     assert!(place("r") < place("au"));
-    // The same from the evaluation alone.
-    fs::remove_file(root.join("experiment.toml")).unwrap();
-    let page = report(&ReportInput { runs: vec![root], evaluation: None }, &ReportSettings::default()).unwrap().html;
-    let again = self::nodes(&page);
-    let place = |name: &str| self::texts(&again).iter().position(|text| *text == name).unwrap();
-    assert!(place("r") < place("au"));
     assert!(texts.contains(&"musicrl align au.toml --out runs/au-again --backend flex"), "{texts:?}");
     // The chosen checkpoints: step 10 of R and step 5 of RU by the watched utility.
     assert!(
@@ -154,6 +148,17 @@ fn a_page_of_an_experiment_shows_everything_and_runs_nothing() {
         "{:?}",
         made.notes
     );
+}
+
+#[test]
+fn without_a_recipe_systems_stand_in_the_evaluations_order() {
+    let temp = tempfile::tempdir().unwrap();
+    experiment(temp.path());
+    fs::remove_file(temp.path().join("experiment.toml")).unwrap();
+    let nodes = nodes(&made(&[temp.path().into()]).html);
+    let texts = texts(&nodes);
+    let place = |name: &str| texts.iter().position(|text| *text == name).unwrap();
+    assert!(place("r") < place("au"));
 }
 
 #[test]
