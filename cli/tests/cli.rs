@@ -65,7 +65,9 @@ fn doctor_tells_what_there_is() {
 
 #[test]
 fn a_backend_that_was_not_built_in_is_explained() {
-    for (name, built_in) in [("tch", cfg!(feature = "tch")), ("cuda", cfg!(feature = "cuda"))] {
+    let families =
+        [("ndarray", cfg!(feature = "ndarray")), ("tch", cfg!(feature = "tch")), ("cuda", cfg!(feature = "cuda"))];
+    for (name, built_in) in families {
         if !built_in {
             let how = format!("--features {name}");
             refused(&["bench", "--backend", name], 2, &["built without", &how, "hint:"]);

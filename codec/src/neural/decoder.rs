@@ -9,6 +9,7 @@ use super::{
     config::{Activation, CodecConfig, WaveKernels},
     conv::{Conv, Upsample},
     encoder::ResidualUnit,
+    quantiser::floats,
     spectrum::{Synthesis, band_spread},
 };
 
@@ -102,6 +103,33 @@ impl Decoder {
     /// - result: [clips, frames * hop, 1]
     #[must_use]
     pub fn forward(&self, latent: Tensor<3>) -> Tensor<3> {
+        let spoken = self.spoken(latent);
+        match (&self.synthesis, &self.wave) {
+            (Some(synthesis), _) => synthesis.forward(spoken),
+            (None, Some(wave)) => wave.forward(spoken),
+            (None, None) => spoken,
+        }
+    }
+
+    /// The samples of [`Decoder::forward`] on the processor; no gradient comes back from them.
+    ///
+    /// # Shapes
+    /// - latent: [clips, frames, latent width]
+    /// - result: [clips][frames * hop]
+    #[must_use]
+    pub fn samples(&self, latent: Tensor<3>) -> Vec<Vec<f32>> {
+        match &self.synthesis {
+            Some(synthesis) => synthesis.samples(self.spoken(latent)),
+            None => {
+                let audio = self.forward(latent);
+                let [clips, samples, _] = audio.dims();
+                floats(audio).chunks_exact(samples.max(1)).take(clips).map(<[f32]>::to_vec).collect()
+            }
+        }
+    }
+
+    /// What the last layer, the one that speaks samples, is given.
+    fn spoken(&self, latent: Tensor<3>) -> Tensor<3> {
         let rough = self.shortcut.as_ref().map(|shortcut| shortcut.forward(latent.clone()));
         let mut x = self.latent.forward(latent);
         for unit in &self.units {
@@ -114,16 +142,10 @@ impl Decoder {
             }
         }
         let x = self.activation.apply(x);
-        if let (Some(spectrum), Some(synthesis)) = (&self.spectrum, &self.synthesis) {
-            let spectrum = spectrum.forward(x);
-            return synthesis.forward(match rough {
-                Some(rough) => spectrum + rough,
-                None => spectrum,
-            });
-        }
-        match &self.wave {
-            Some(wave) => wave.forward(x),
-            None => x,
+        match (&self.spectrum, rough) {
+            (Some(spectrum), Some(rough)) => spectrum.forward(x) + rough,
+            (Some(spectrum), None) => spectrum.forward(x),
+            (None, _) => x,
         }
     }
 }

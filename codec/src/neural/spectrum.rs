@@ -5,8 +5,13 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor, TensorData},
 };
+use musicrl_core::nn::math::{exp, sin_cos};
+use realfft::RealFftPlanner;
 
-use super::conv::{frame, overlap_add};
+use super::{
+    conv::{frame, overlap_add},
+    quantiser::floats,
+};
 
 /// A Hann window, periodic, so that shifted copies add up to a constant.
 pub(crate) fn hann(window: usize) -> Vec<f64> {
@@ -155,15 +160,21 @@ impl Synthesis {
     pub fn new(stride: usize, taps: usize, causal: bool, device: &Device) -> Self {
         let window = stride * taps;
         let bins = window / 2 + 1;
-        // The inverse of `Analysis`: analysis and synthesis windows overlap to this constant (exactly, from 3 taps on).
-        let overlap: f64 = hann(window).iter().map(|w| w * w).sum::<f64>() / stride as f64;
-        let analysis = (stride as f64).sqrt() / window as f64;
-        let scale = 1.0 / (analysis * overlap * window as f64);
+        let scale = Self::scale(stride, taps);
         // Inner bins stand for two: the spectrum of a real signal is symmetric.
         let twice: Vec<f32> =
             (0..2 * bins).map(|i| if (1..bins - 1).contains(&(i % bins)) { 2.0 } else { 1.0 }).collect();
         let twice = Tensor::<2>::from_data(TensorData::new(twice, [2 * bins, 1]), device);
         Self { kernels: fourier_kernels(window, scale, device).transpose() * twice, stride, taps, causal }
+    }
+
+    /// What makes it the inverse of `Analysis`.
+    fn scale(stride: usize, taps: usize) -> f64 {
+        let window = stride * taps;
+        // Analysis and synthesis windows overlap to this constant (exactly, from 3 taps on).
+        let overlap: f64 = hann(window).iter().map(|w| w * w).sum::<f64>() / stride as f64;
+        let analysis = (stride as f64).sqrt() / window as f64;
+        1.0 / (analysis * overlap * window as f64)
     }
 
     /// Values a frame that [`Synthesis::forward`] takes.
@@ -186,6 +197,52 @@ impl Synthesis {
         let phase = flat.narrow(1, bins, bins);
         let spectrum = Tensor::cat(vec![magnitude.clone() * phase.clone().cos(), magnitude * phase.sin()], 1);
         self.sum(spectrum, clips)
+    }
+
+    /// What [`Synthesis::forward`] gives, to rounding, clip by clip and on the processor: by fast transforms, where a
+    /// gradient needs the products with all kernels.
+    ///
+    /// # Shapes
+    /// - spectrum: as [`Synthesis::forward`]
+    /// - result: [clips][frames * stride]
+    #[must_use]
+    pub fn samples(&self, spectrum: Tensor<3>) -> Vec<Vec<f32>> {
+        let [clips, frames, width] = spectrum.dims();
+        let (window, bins) = (self.stride * self.taps, width / 2);
+        let scale = Self::scale(self.stride, self.taps);
+        let shape: Vec<f32> = hann(window).iter().map(|weight| (scale * weight) as f32).collect();
+        let transform = RealFftPlanner::<f32>::new().plan_fft_inverse(window);
+        let (mut bins_in, mut samples_out) = (transform.make_input_vec(), transform.make_output_vec());
+        let mut scratch = transform.make_scratch_vec();
+        let from = if self.causal { 0 } else { (self.taps - 1) * self.stride / 2 };
+        let values = floats(spectrum);
+        let clip = |values: &[f32]| {
+            let mut sum = vec![0.0; (frames + self.taps - 1) * self.stride];
+            for (row, at) in values.chunks_exact(width).zip((0..).step_by(self.stride)) {
+                let (magnitudes, phases) = row.split_at(bins);
+                for ((bin, magnitude), phase) in bins_in.iter_mut().zip(magnitudes).zip(phases) {
+                    let magnitude = exp((magnitude * LOUDNESS_GAIN as f32 + LOUDNESS_CENTRE as f32).min(4.0));
+                    let (sin, cos) = sin_cos(*phase);
+                    (bin.re, bin.im) = (magnitude * cos, magnitude * sin);
+                }
+                // A real signal's first bin is real, and so is the last of an even window; that of an odd one stands for two,
+                // and here for one.
+                bins_in[0].im = 0.0;
+                if window % 2 == 0 {
+                    bins_in[bins - 1].im = 0.0;
+                } else if bins > 1 {
+                    bins_in[bins - 1] *= 0.5;
+                }
+                // The buffers are the transform's own, so their lengths fit.
+                if transform.process_with_scratch(&mut bins_in, &mut samples_out, &mut scratch).is_ok() {
+                    for ((sum, sample), weight) in sum[at..].iter_mut().zip(&samples_out).zip(&shape) {
+                        *sum += sample * weight;
+                    }
+                }
+            }
+            sum[from..from + frames * self.stride].to_vec()
+        };
+        values.chunks_exact((frames * width).max(1)).map(clip).take(clips).collect()
     }
 
     /// Real and imaginary parts `[clips * frames, 2 * bins]` to samples.
@@ -226,6 +283,27 @@ mod tests {
     }
 
     #[test]
+    fn fast_transforms_give_what_the_kernels_do() {
+        let device = Device::flex();
+        for (stride, taps, causal) in [(8, 4, false), (10, 3, true), (5, 3, false), (3, 1, true), (160, 4, false)] {
+            let synthesis = Synthesis::new(stride, taps, causal, &device);
+            let (clips, frames, width) = (2, 7, synthesis.width());
+            let mut stream = Key::new(5, Purpose::Test).stream();
+            let mut value = |at: usize| if at % width < width / 2 { stream.normal() } else { 9.0 * stream.normal() };
+            let values: Vec<f32> = (0..clips * frames * width).map(|at| value(at) as f32).collect();
+            let spectrum = Tensor::<3>::from_data(TensorData::new(values, [clips, frames, width]), &device);
+            let want = floats(synthesis.forward(spectrum.clone()));
+            let loudest = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+            assert!(loudest > 1e-3);
+            let got = synthesis.samples(spectrum);
+            assert_eq!(got.iter().map(Vec::len).collect::<Vec<_>>(), [frames * stride; 2]);
+            for (got, want) in got.concat().iter().zip(&want) {
+                assert!((got - want).abs() < 2e-5 * loudest, "{stride} x {taps}: {got} for {want} below {loudest}");
+            }
+        }
+    }
+
+    #[test]
     fn a_tone_falls_into_its_band_and_bands_cover_every_bin() {
         let values = band_weights(512, 40, 16_000);
         let loudest = |bin: usize| {
@@ -252,6 +330,7 @@ mod tests {
         let synthesis = Synthesis::new(8, 4, true, &device);
         for level in [-1e4, 1e4] {
             let spectrum = Tensor::<3>::full([1, 3, synthesis.width()], level, &device);
+            assert!(synthesis.samples(spectrum.clone()).concat().iter().all(|sample| sample.is_finite()));
             assert!(synthesis.forward(spectrum).is_finite().all().into_scalar::<bool>());
         }
     }

@@ -5,11 +5,24 @@ use burn::{
     tensor::{Device, Tensor, activation::softmax},
 };
 
-use super::{Linear, Rotary, TransformerConfig};
+#[cfg(feature = "flex")]
+use super::mixing::mix;
+use super::{Linear, Rotary, TransformerConfig, transformer::causal_bias};
 
 /// Added to the score of a position that must not be seen: `exp` of it is exactly 0, and a row in which everything is
 /// hidden stays finite.
 pub(super) const HIDDEN: f32 = -1e9;
+
+/// Which positions a position looks at.
+#[derive(Debug, Clone)]
+pub enum Visible {
+    /// All of them.
+    All,
+    /// Itself and those before it.
+    Earlier,
+    /// As this says, which is added to the scores: broadcast to `[clips, heads, time, time]`.
+    Biased(Tensor<4>),
+}
 
 /// Queries, keys and values by four matrices; rotary positions.
 #[derive(Module, Debug)]
@@ -58,12 +71,22 @@ impl SelfAttention {
 
     /// # Shapes
     /// - x, output: `[clips, time, width]`
-    /// - bias: added to the scores, broadcast to `[clips, heads, time, time]`
-    pub fn forward(&self, x: Tensor<3>, rotary: &Rotary, bias: Option<Tensor<4>>) -> Tensor<3> {
-        let query = self.split(rotary.query(self.query.forward(x.clone())));
-        let key = self.split(rotary.key(self.key.forward(x.clone())));
-        let value = self.split(self.value.forward(x));
-        self.attend(query, key, value, bias)
+    pub fn forward(&self, x: Tensor<3>, rotary: &Rotary, visible: &Visible) -> Tensor<3> {
+        let query = rotary.query(self.query.forward(x.clone()));
+        let key = rotary.key(self.key.forward(x.clone()));
+        let value = self.value.forward(x);
+        #[cfg(feature = "flex")]
+        if !matches!(visible, Visible::Biased(_))
+            && let Some(mixed) = mix(&query, &key, &value, self.heads, matches!(visible, Visible::Earlier))
+        {
+            return self.output.forward(mixed);
+        }
+        let bias = match visible {
+            Visible::All => None,
+            Visible::Earlier => Some(causal_bias(0, query.dims()[1], &query.device())),
+            Visible::Biased(bias) => Some(bias.clone()),
+        };
+        self.attend(self.split(query), self.split(key), self.split(value), bias)
     }
 
     /// The same for positions that follow those in `past`, which grows by them.

@@ -20,6 +20,9 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 }
 
 #[cfg(feature = "flex")]
+pub(super) use flex::{dense, runs_on as runs_on_flex};
+
+#[cfg(feature = "flex")]
 mod flex {
     use burn::{
         backend::{
@@ -40,7 +43,7 @@ mod flex {
     use crate::nn::math;
 
     /// Whether the kernel is for this device.
-    pub(super) fn runs_on(device: &Device) -> bool {
+    pub(in crate::nn) fn runs_on(device: &Device) -> bool {
         match device.as_dispatch() {
             DispatchDevice::Flex(_) => true,
             DispatchDevice::Autodiff(_) => matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_)),
@@ -64,7 +67,7 @@ mod flex {
     }
 
     /// Contiguous, from the first number of its storage on.
-    fn dense(x: FlexTensor) -> FlexTensor {
+    pub(in crate::nn) fn dense(x: FlexTensor) -> FlexTensor {
         if x.is_contiguous() && x.layout().start_offset() == 0 { x } else { x.to_contiguous() }
     }
 

@@ -29,12 +29,13 @@ mod config;
 mod feed_forward;
 mod gelu;
 mod linear;
-pub(crate) mod math;
+pub mod math;
+pub(crate) mod mixing;
 mod norm;
 mod rotary;
 mod transformer;
 
-pub use attention::{KeyValue, SelfAttention};
+pub use attention::{KeyValue, SelfAttention, Visible};
 pub use config::{Attention, FeedForward, TransformerConfig};
 pub use feed_forward::FeedForwardLayer;
 pub use gelu::gelu;

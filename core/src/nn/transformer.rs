@@ -7,7 +7,8 @@ use burn::{
 };
 
 use super::{
-    Attention, FeedForwardLayer, KeyValue, RmsNorm, Rotary, SelfAttention, TransformerConfig, attention::HIDDEN,
+    Attention, FeedForwardLayer, KeyValue, RmsNorm, Rotary, SelfAttention, TransformerConfig, Visible,
+    attention::HIDDEN, mixing::has_kernel,
 };
 
 /// One layer: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`.
@@ -100,16 +101,18 @@ impl Transformer {
         let [clips, time, _] = x.dims();
         let device = x.device();
         let rotary = Rotary::new(time, self.heads, self.width / self.heads, &device);
-        let bias = self.causal.then(|| causal_bias(0, time, &device));
-        let bias = match key_mask {
-            Some(mask) => {
+        let visible = match (key_mask, self.causal) {
+            (Some(mask), causal) => {
                 let hidden = mask.bool_not().float().mul_scalar(HIDDEN).reshape([clips, 1, 1, time]);
-                Some(bias.map_or(hidden.clone(), |bias| bias + hidden))
+                Visible::Biased(if causal { causal_bias(0, time, &device) + hidden } else { hidden })
             }
-            None => bias,
+            // Elsewhere a mask is made once for all layers.
+            (None, true) if !has_kernel(&device) => Visible::Biased(causal_bias(0, time, &device)),
+            (None, true) => Visible::Earlier,
+            (None, false) => Visible::All,
         };
         let run = |x: Tensor<3>, block: &Block| {
-            let x = x.clone() + block.attention.forward(block.attention_norm.forward(x), &rotary, bias.clone());
+            let x = x.clone() + block.attention.forward(block.attention_norm.forward(x), &rotary, &visible);
             x.clone() + block.feed_forward.forward(block.feed_forward_norm.forward(x))
         };
         self.norm.forward(self.blocks.iter().fold(x, run))
@@ -154,7 +157,7 @@ impl Transformer {
 }
 
 /// Hides the positions that come later: `[1, 1, time, start + time]`.
-fn causal_bias(start: usize, time: usize, device: &Device) -> Tensor<4> {
+pub(super) fn causal_bias(start: usize, time: usize, device: &Device) -> Tensor<4> {
     let keys = start + time;
     let mut values = vec![0.0; time * keys];
     for (t, row) in values.chunks_mut(keys.max(1)).enumerate() {

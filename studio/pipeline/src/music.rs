@@ -212,10 +212,7 @@ impl Music {
             }
             None => coarse,
         };
-        let audio = self.codec.decode(codes)?;
-        let [count, _, samples] = audio.dims();
-        let flat: Vec<f32> = audio.into_data().iter::<f32>().collect();
-        Ok(flat.chunks(samples.max(1)).take(count).map(<[f32]>::to_vec).collect())
+        Ok(self.codec.sound(codes)?)
     }
 
     /// Joins semantic and coarse tokens into the policy's frames.

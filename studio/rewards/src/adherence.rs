@@ -7,6 +7,7 @@ use std::{
 
 use burn::tensor::DType;
 use musicrl_core::reward::{AudioView, Clip, Reward, Score};
+use rayon::prelude::*;
 
 use crate::{Error, Result, model::TextAudioModel};
 
@@ -120,7 +121,8 @@ impl Reward for TextAdherence {
                 Err(error) => Err(musicrl_core::Error::Reward { name: self.name.clone(), reason: error.to_string() }),
             }
         };
-        clips.iter().map(judge).collect()
+        // Each clip is judged by itself, so that threads do not change a score.
+        clips.par_iter().map(judge).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use musicrl_core::stats::mean;
 
 use crate::{
     math::ln,
-    properties::{Spectra, pitch_classes, tame},
+    properties::{PitchClasses, Spectra, tame},
 };
 
 /// How many there are.
@@ -198,8 +198,9 @@ impl Magnitudes {
 /// less their mean; the same of two neighbouring quarters; and how far quarters are from the mean.
 fn recurrence(audio: &[f32], sample_rate_hz: u32) -> [f64; 3] {
     let spectra = Spectra::windowed(audio, sample_rate_hz, CHROMA_SECONDS, 0);
+    let classes = PitchClasses::of(&spectra);
     let mut profiles: Vec<[f64; 24]> =
-        spectra.rows.chunks_exact(PROFILE_WINDOWS).map(|rows| profile(rows, spectra.bin_hz)).collect();
+        spectra.rows.chunks_exact(PROFILE_WINDOWS).map(|rows| profile(rows, &classes)).collect();
     let apart = (RECURRENCE_SECONDS / (PROFILE_WINDOWS as f64 * spectra.hop_seconds)).round() as usize;
     if profiles.len() < apart + 3 {
         return [0.0; 3];
@@ -227,8 +228,8 @@ fn recurrence(audio: &[f32], sample_rate_hz: u32) -> [f64; 3] {
 }
 
 /// Amplitudes of pitch classes in two registers, of unit length; 0 for silence.
-fn profile(rows: &[Vec<f64>], bin_hz: f64) -> [f64; 24] {
-    let power = pitch_classes(rows, bin_hz);
+fn profile(rows: &[Vec<f64>], classes: &PitchClasses) -> [f64; 24] {
+    let power = classes.powers(rows);
     let norm = libm::sqrt(power.iter().sum());
     power.map(|power| if norm > 1e-6 { libm::sqrt(power) / norm } else { 0.0 })
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use realfft::{RealFftPlanner, RealToComplex, num_complex::Complex};
 
+use crate::math::ln;
+
 /// Window of the spectra.
 const WINDOW_SECONDS: f64 = 0.064;
 /// Step between spectra.
@@ -120,7 +122,7 @@ impl Spectra {
         }
         let floor = loudest * 1e-6;
         let logs: Vec<Vec<f64>> =
-            self.rows.iter().map(|row| row.iter().map(|power| libm::log(power + floor)).collect()).collect();
+            self.rows.iter().map(|row| row.iter().map(|power| ln(power + floor)).collect()).collect();
         let mut rises: Vec<f64> = logs
             .windows(2)
             .map(|pair| pair[1].iter().zip(&pair[0]).map(|(now, before)| (now - before).max(0.0)).sum())
@@ -241,7 +243,9 @@ pub fn brightness_hz(spectra: &Spectra) -> f64 {
 #[must_use]
 pub fn repetition(spectra: &Spectra) -> f64 {
     let per_profile = ((0.25 / spectra.hop_seconds).round() as usize).max(1);
-    let mut profiles: Vec<[f64; 24]> = spectra.rows.chunks_exact(per_profile).map(|r| profile(r, spectra)).collect();
+    let classes = PitchClasses::of(spectra);
+    let mut profiles: Vec<[f64; 24]> =
+        spectra.rows.chunks_exact(per_profile).map(|rows| profile(rows, &classes)).collect();
     if profiles.len() < 10 {
         return 0.0;
     }
@@ -270,24 +274,34 @@ pub fn repetition(spectra: &Spectra) -> f64 {
     ((0..pairs).map(best).sum::<f64>() / pairs as f64).clamp(0.0, 1.0)
 }
 
-/// Power by pitch class below 500 Hz and, from the thirteenth on, above; of 55 to 4,000 Hz.
-pub(crate) fn pitch_classes(rows: &[Vec<f64>], bin_hz: f64) -> [f64; 24] {
-    let mut classes = [0.0; 24];
-    for row in rows {
-        for (bin, power) in row.iter().enumerate() {
-            let hz = bin as f64 * bin_hz;
-            if (55.0..4000.0).contains(&hz) {
-                let pitch = libm::round(12.0 * libm::log2(hz / 440.0) + 69.0) as usize;
-                classes[pitch % 12 + if hz < 500.0 { 0 } else { 12 }] += power;
+/// Which pitch class each bin of 55 to 4,000 Hz belongs to: twelve below 500 Hz, then twelve above.
+pub(crate) struct PitchClasses(Vec<(usize, usize)>);
+
+impl PitchClasses {
+    pub(crate) fn of(spectra: &Spectra) -> Self {
+        let class = |bin: usize| {
+            let hz = bin as f64 * spectra.bin_hz;
+            let pitch = || libm::round(12.0 * libm::log2(hz / 440.0) + 69.0) as usize;
+            (55.0..4000.0).contains(&hz).then(|| (bin, pitch() % 12 + if hz < 500.0 { 0 } else { 12 }))
+        };
+        Self((0..spectra.rows.first().map_or(0, Vec::len)).filter_map(class).collect())
+    }
+
+    /// Power by pitch class of some of the spectra.
+    pub(crate) fn powers(&self, rows: &[Vec<f64>]) -> [f64; 24] {
+        let mut classes = [0.0; 24];
+        for row in rows {
+            for (bin, class) in &self.0 {
+                classes[*class] += row[*bin];
             }
         }
+        classes
     }
-    classes
 }
 
 /// Energy by pitch class in two registers, square roots taken, unit length.
-fn profile(rows: &[Vec<f64>], spectra: &Spectra) -> [f64; 24] {
-    let profile = pitch_classes(rows, spectra.bin_hz).map(libm::sqrt);
+fn profile(rows: &[Vec<f64>], classes: &PitchClasses) -> [f64; 24] {
+    let profile = classes.powers(rows).map(libm::sqrt);
     let norm = libm::sqrt(profile.iter().map(|x| x * x).sum());
     if norm > 1e-9 { profile.map(|x| x / norm) } else { profile }
 }

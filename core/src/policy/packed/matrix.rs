@@ -2,6 +2,8 @@
 
 use alloc::{vec, vec::Vec};
 
+use crate::nn::math::multiply_add;
+
 /// Columns computed side by side.
 const TILE: usize = 16;
 
@@ -109,15 +111,6 @@ fn sums<const N: usize>(rows: [&[f32]; N], tile: &[f32]) -> [[f32; TILE]; N] {
         }
     }
     sums
-}
-
-/// `a b + c`: fused where the processor that is compiled for does it in one instruction (elsewhere it would be a call).
-#[inline(always)]
-fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
-    #[cfg(all(feature = "std", target_feature = "fma"))]
-    return a.mul_add(b, c);
-    #[cfg(not(all(feature = "std", target_feature = "fma")))]
-    return a * b + c;
 }
 
 #[cfg(test)]

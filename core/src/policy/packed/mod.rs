@@ -5,7 +5,7 @@
 //! compiler vectorises.
 //!
 //! **A clip's numbers do not depend on its batch**: every output adds its products in one fixed order, whatever other
-//! clips are computed beside it and on however many threads, and nothing is contracted to fused multiply-adds.
+//! clips are computed beside it and on however many threads.
 
 mod decoder;
 mod matrix;

@@ -7,7 +7,8 @@ use crate::{
     Result,
     nn::{
         Block, Transformer,
-        math::{gelu, normalise, silu, softmax},
+        math::{gelu, normalise, silu},
+        mixing::{BLOCK, Seen},
         turn,
     },
     policy::{StackConfig, packed::decoder::values},
@@ -37,12 +38,14 @@ pub(super) struct Stack {
     ff_width: usize,
     gated: bool,
     time_max: usize,
+    /// `time_max` in whole blocks.
+    row: usize,
 }
 
 /// What the positions so far left behind, for some clips; with room for a step.
 #[derive(Debug, Clone)]
 pub(super) struct Past {
-    /// Keys of each layer, `[clips, width, time_max]`: a head's channels are rows over time.
+    /// Keys of each layer, `[clips, width, row]`: a head's channels are rows over time, of whole blocks.
     keys: Vec<Vec<f32>>,
     /// Values of each layer, `[clips, time_max, width]`.
     values: Vec<Vec<f32>>,
@@ -99,21 +102,22 @@ impl Stack {
             ff_width: config.ff_width,
             gated: transformer.blocks.iter().any(|block| block.feed_forward.gate.is_some()),
             time_max,
+            row: time_max.next_multiple_of(BLOCK),
         })
     }
 
     pub(super) fn past(&self, clips: usize) -> Past {
-        let layer = || vec![0.0; clips * self.width * self.time_max];
+        let layer = |time: usize| vec![0.0; clips * self.width * time];
         let row = |width: usize| vec![0.0; clips * width];
         Past {
-            keys: self.layers.iter().map(|_| layer()).collect(),
-            values: self.layers.iter().map(|_| layer()).collect(),
+            keys: self.layers.iter().map(|_| layer(self.row)).collect(),
+            values: self.layers.iter().map(|_| layer(self.time_max)).collect(),
             time: 0,
             normed: row(self.width),
             query_key_value: row(3 * self.width),
             mixed: row(self.width),
             inside: row(if self.gated { 2 * self.ff_width } else { self.ff_width }),
-            scores: vec![0.0; self.time_max],
+            scores: vec![0.0; self.row],
         }
     }
 
@@ -154,16 +158,15 @@ impl Stack {
 
     /// Turns query and key, keeps key and value, mixes values by the softmax of the products.
     fn attend(&self, layer: usize, past: &mut Past) {
-        let (width, time_max, time) = (self.width, self.time_max, past.time);
+        let (width, time_max, row, time) = (self.width, self.time_max, self.row, past.time);
         let head_width = width / self.heads;
         let half = head_width / 2;
         let turns = &self.turns[time * half..(time + 1) * half];
         let clips = past.query_key_value.chunks_exact_mut(3 * width).zip(past.mixed.chunks_exact_mut(width));
-        let memory = past.keys[layer]
-            .chunks_exact_mut(width * time_max)
-            .zip(past.values[layer].chunks_exact_mut(width * time_max));
-        for ((row, mixed), (keys, values)) in clips.zip(memory) {
-            let (turned, value) = row.split_at_mut(2 * width);
+        let memory =
+            past.keys[layer].chunks_exact_mut(width * row).zip(past.values[layer].chunks_exact_mut(width * time_max));
+        for ((own, mixed), (keys, values)) in clips.zip(memory) {
+            let (turned, value) = own.split_at_mut(2 * width);
             for head in turned.chunks_exact_mut(head_width) {
                 let (low, high) = head.split_at_mut(half);
                 for ((low, high), (cos, sin)) in low.iter_mut().zip(high).zip(turns) {
@@ -171,27 +174,16 @@ impl Stack {
                 }
             }
             let (query, key) = turned.split_at(width);
-            for (channel, key) in keys.chunks_exact_mut(time_max).zip(key) {
+            for (channel, key) in keys.chunks_exact_mut(row).zip(key) {
                 channel[time] = *key;
             }
             values[time * width..(time + 1) * width].copy_from_slice(value);
             for (head, mixed) in mixed.chunks_exact_mut(head_width).enumerate() {
                 let first = head * head_width;
-                let scores = &mut past.scores[..=time];
-                scores.fill(0.0);
-                let channels = keys[first * time_max..].chunks_exact(time_max);
-                for (query, channel) in query[first..first + head_width].iter().zip(channels) {
-                    for (score, key) in scores.iter_mut().zip(channel) {
-                        *score += query * key;
-                    }
-                }
-                softmax(scores);
-                mixed.fill(0.0);
-                for (weight, value) in scores.iter().zip(values.chunks_exact(width)) {
-                    for (mixed, value) in mixed.iter_mut().zip(&value[first..first + head_width]) {
-                        *mixed += weight * value;
-                    }
-                }
+                let query = &query[first..first + head_width];
+                let seen =
+                    Seen { keys: &keys[first * row..], row, values: &values[first..], width, positions: time + 1 };
+                seen.mix(query, &mut past.scores, mixed);
             }
         }
     }

@@ -23,6 +23,7 @@ pub struct AdvantageRule {
 }
 
 /// Device tensors of some clips of a batch.
+#[derive(Clone)]
 pub(super) struct Part<Q> {
     pub(super) prompt: Q,
     pub(super) frames: Tensor<3, Int>,

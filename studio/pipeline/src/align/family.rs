@@ -17,6 +17,7 @@ use musicrl_core::{
     sampling::SamplingConfig,
     tokens::Tokens,
 };
+use rayon::prelude::*;
 
 use super::hidden::Hidden;
 use crate::{Error, Result, music::Music, recipe::StageConfig};
@@ -235,6 +236,11 @@ impl Player for Music {
     fn tokens(&self, _channels: &[Vec<f32>]) -> Result<Tokens> {
         Err(Error::config("continue_from", "left out: only imported checkpoints go on from a sound", "a sound"))
     }
+}
+
+/// What `of` makes of each part of a batch, in their order, on several threads where the family allows it.
+pub(super) fn map_parts<P: Learnable, Q: Sync, T: Send>(parts: &[Q], of: impl Fn(&Q) -> T + Sync + Send) -> Vec<T> {
+    if P::runs_parts_in_parallel() { parts.par_iter().map(of).collect() } else { parts.iter().map(of).collect() }
 }
 
 /// The prompts of a player's policies.

@@ -11,11 +11,10 @@ use musicrl_core::{
     sampling::SamplingConfig,
     tokens::Tokens,
 };
-use rayon::prelude::*;
 
 use super::{
     advantages::{AdvantageRule, Part, advantages, explained_variance, spread},
-    family::{Baseliner as _, Learnable},
+    family::{Baseliner as _, Learnable, map_parts},
     hidden::Hidden,
     linear_value::{LinearValue, Valued, Vectors},
 };
@@ -70,6 +69,7 @@ struct Chosen<Q> {
     totals: Vec<Option<f64>>,
     parts: Vec<Part<Q>>,
     advantages: Vec<Tensor<2>>,
+    reference: Option<Vec<Tensor<4>>>,
 }
 
 impl<P: Learnable> Learner<P> {
@@ -95,21 +95,18 @@ impl<P: Learnable> Learner<P> {
             return Ok(metrics);
         }
         let parts = self.parts(batch, rule)?;
-        let (values, valued) = self.values(&parts, batch)?;
+        let Valuation { values, valued, reference } = self.baseline(&parts, batch)?;
         let advantages = advantages(&parts, values.as_deref(), rule)?;
         let spread = spread(batch, &advantages);
 
         let objective = Objective { alpha, normalisation: Normalisation::Clips };
         let mut table = P::table(&self.policy);
-        let chosen = rule.learn_clips.map(|clips| self.chosen(batch, &parts, &advantages, clips)).transpose()?;
-        let (totals, (gradient, terms)) = match &chosen {
-            None => {
-                (batch.totals, self.policy_gradients(&table, &parts, &advantages, &objective, sampling, batch.totals)?)
-            }
-            Some(Chosen { totals, parts, advantages }) => {
-                (&totals[..], self.policy_gradients(&table, parts, advantages, &objective, sampling, totals)?)
-            }
+        let chosen = match rule.learn_clips {
+            None => Chosen { totals: batch.totals.to_vec(), parts: parts.clone(), advantages, reference },
+            Some(clips) => self.chosen(batch, &parts, &advantages, reference.as_deref(), clips)?,
         };
+        let totals = &chosen.totals;
+        let (gradient, terms) = self.policy_gradients(&table, &chosen, &objective, sampling)?;
         let learned = totals.iter().flatten().count();
         let mut sums = TermSums::default();
         let mut loss = 0.0;
@@ -139,8 +136,8 @@ impl<P: Learnable> Learner<P> {
         let mut metrics = Metrics::default();
         if batch.totals.iter().flatten().count() > 0 {
             let parts = self.parts(batch, rule)?;
-            let values = self.values(&parts, batch)?;
-            self.baseline_step(&parts, values, batch, &mut metrics)?;
+            let Valuation { values, valued, .. } = self.baseline(&parts, batch)?;
+            self.baseline_step(&parts, (values, valued), batch, &mut metrics)?;
         }
         Ok(metrics)
     }
@@ -175,17 +172,14 @@ impl<P: Learnable> Learner<P> {
         sampling: &SamplingConfig,
     ) -> Result<Vec<f32>> {
         let parts = self.parts(batch, rule)?;
-        let (values, _) = self.values(&parts, batch)?;
+        let Valuation { values, reference, .. } = self.baseline(&parts, batch)?;
         let advantages = advantages(&parts, values.as_deref(), rule)?;
         let objective = Objective { alpha: 0.0, normalisation: Normalisation::Clips };
-        let table = P::table(&self.policy);
-        match rule.learn_clips {
-            None => Ok(self.policy_gradients(&table, &parts, &advantages, &objective, sampling, batch.totals)?.0),
-            Some(clips) => {
-                let Chosen { totals, parts, advantages } = self.chosen(batch, &parts, &advantages, clips)?;
-                Ok(self.policy_gradients(&table, &parts, &advantages, &objective, sampling, &totals)?.0)
-            }
-        }
+        let chosen = match rule.learn_clips {
+            None => Chosen { totals: batch.totals.to_vec(), parts, advantages, reference },
+            Some(clips) => self.chosen(batch, &parts, &advantages, reference.as_deref(), clips)?,
+        };
+        Ok(self.policy_gradients(&P::table(&self.policy), &chosen, &objective, sampling)?.0)
     }
 
     /// The clips with the largest squared advantages (summed over their actions; of equals the first), in their order:
@@ -196,6 +190,7 @@ impl<P: Learnable> Learner<P> {
         batch: &Judged<'_, P::Prompt>,
         parts: &[Part<P::Prompt>],
         advantages: &[Tensor<2>],
+        reference: Option<&[Tensor<4>]>,
         clips: usize,
     ) -> Result<Chosen<P::Prompt>> {
         let squares =
@@ -211,14 +206,10 @@ impl<P: Learnable> Learner<P> {
         for (at, part) in parts.iter().enumerate() {
             rows.extend((0..part.clips.len()).map(|row| (at, row)));
         }
-        let row_of = |clip: usize| {
-            let (part, row) = rows[clip];
-            advantages[part].clone().slice_dim(0, row..row + 1)
-        };
         let learned: Vec<_> = order.chunks(P::clips_at_once().max(1)).collect();
         let parts = learned.iter().map(|clips| self.part(batch, clips)).collect::<Result<_>>()?;
-        let join = |clips: &&[usize]| Tensor::cat(clips.iter().map(|clip| row_of(*clip)).collect(), 0);
-        Ok(Chosen { totals, parts, advantages: learned.iter().map(join).collect() })
+        let reference = reference.map(|all| joined(&learned, &rows, all));
+        Ok(Chosen { totals, parts, advantages: joined(&learned, &rows, advantages), reference })
     }
 
     fn device(&self) -> Device {
@@ -248,15 +239,16 @@ impl<P: Learnable> Learner<P> {
         Ok(Part { prompt: batch.prompt.select(clips)?, frames, mask, returns, clips: clips.to_vec() })
     }
 
-    /// The baseline at every action of the parts, and what a linear one will learn of the batch.
-    fn values(&self, parts: &[Part<P::Prompt>], batch: &Judged<'_, P::Prompt>) -> Result<(Values, Option<Valued>)> {
+    /// The baseline at every action of the parts.
+    fn baseline(&self, parts: &[Part<P::Prompt>], batch: &Judged<'_, P::Prompt>) -> Result<Valuation> {
         if let Some(value) = &self.value {
             let value = value.valid();
             let of = |part: &Part<P::Prompt>| value.values(&part.prompt, part.frames.clone().inner());
-            return Ok((Some(parts.iter().map(of).collect::<Result<Vec<_>>>()?), None));
+            let values = Some(parts.iter().map(of).collect::<Result<Vec<_>>>()?);
+            return Ok(Valuation { values, ..Valuation::default() });
         }
-        let Some(linear) = &self.linear else { return Ok((None, None)) };
-        let vectors = vectors(&self.reference, parts)?;
+        let Some(linear) = &self.linear else { return Ok(Valuation::default()) };
+        let (vectors, reference) = vectors(&self.reference, parts)?;
         let totals: Vec<f64> = batch.totals.iter().flatten().copied().collect();
         let valued = linear.values(&vectors, totals.iter().sum::<f64>() / totals.len().max(1) as f64);
         let mut values = valued.values.iter();
@@ -267,18 +259,16 @@ impl<P: Learnable> Learner<P> {
             Tensor::from_data(TensorData::new(own, [clips, frames * slots]), &part.returns.device())
         };
         let values = parts.iter().map(of).collect();
-        Ok((Some(values), Some(valued)))
+        Ok(Valuation { values: Some(values), valued: Some(valued), reference: Some(reference) })
     }
 
     /// The objective's gradient over the whole batch, and each part's share of the loss and its terms.
     fn policy_gradients(
         &self,
         table: &ParamTable,
-        parts: &[Part<P::Prompt>],
-        advantages: &[Tensor<2>],
+        Chosen { totals, parts, advantages, reference: known }: &Chosen<P::Prompt>,
         objective: &Objective,
         sampling: &SamplingConfig,
-        totals: &[Option<f64>],
     ) -> Result<(Vec<f32>, Vec<PartTerms>)> {
         let counted = totals.iter().flatten().count();
         sum_gradients_on(threads::<P>(), &self.policy, table, parts, |policy, index, part| {
@@ -287,7 +277,10 @@ impl<P: Learnable> Learner<P> {
                 return Ok((vec![0.0; table.values().len()], (0.0, TermSums::default())));
             }
             let [clips, frames, slots] = part.frames.dims();
-            let reference = Hidden::of(&self.reference, &part.prompt, part.frames.clone().inner(), sampling)?;
+            let reference = match known.as_ref().filter(|_| !sampling.is_guided()) {
+                Some(known) => Hidden { conditioned: known[index].clone(), unconditioned: None },
+                None => Hidden::of(&self.reference, &part.prompt, part.frames.clone().inner(), sampling)?,
+            };
             let mask = part.mask.clone().reshape([clips, frames, slots]);
             let actions = Actions { ids: part.frames.clone().inner(), mask };
             let loss = |hidden: &Hidden| {
@@ -350,18 +343,35 @@ impl<P: Learnable> Learner<P> {
 /// The baseline at every action of each part; none for one that is made of the returns.
 type Values = Option<Vec<Tensor<2>>>;
 
-/// What stands before the reference's heads, for all clips of a batch.
-fn vectors<P: Learnable>(reference: &P, parts: &[Part<P::Prompt>]) -> Result<Vectors> {
-    let of = |part: &Part<P::Prompt>| -> Result<Vectors> {
-        Ok(Vectors::of(&reference.hidden(&part.prompt, part.frames.clone().inner())?))
+/// A baseline before a batch is learned from.
+#[derive(Default)]
+struct Valuation {
+    values: Values,
+    /// What a linear one will learn of the batch.
+    valued: Option<Valued>,
+    /// What stands before the reference's heads, part by part, where a linear one has read it: the KL needs it too.
+    reference: Option<Vec<Tensor<4>>>,
+}
+
+/// Rows of parts as the parts that are learned from; `rows` says which part and row each clip has.
+fn joined<const D: usize>(learned: &[&[usize]], rows: &[(usize, usize)], parts: &[Tensor<D>]) -> Vec<Tensor<D>> {
+    let row_of = |clip: &usize| {
+        let (part, row) = rows[*clip];
+        parts[part].clone().slice_dim(0, row..row + 1)
     };
-    let all: Vec<Result<Vectors>> = match P::runs_parts_in_parallel() {
-        true => parts.par_iter().map(of).collect(),
-        false => parts.iter().map(of).collect(),
+    learned.iter().map(|clips| Tensor::cat(clips.iter().map(row_of).collect(), 0)).collect()
+}
+
+/// What stands before the reference's heads, for all clips of a batch: as features, and part by part as it is.
+fn vectors<P: Learnable>(reference: &P, parts: &[Part<P::Prompt>]) -> Result<(Vectors, Vec<Tensor<4>>)> {
+    let of = |part: &Part<P::Prompt>| -> Result<(Vectors, Tensor<4>)> {
+        let hidden = reference.hidden(&part.prompt, part.frames.clone().inner())?;
+        Ok((Vectors::of(&hidden), hidden))
     };
-    let mut all = all.into_iter();
-    let first = all.next().unwrap_or_else(|| Err(Error::config("batch", "at least one clip", "none")))?;
-    all.try_fold(first, |joined, next| Ok(joined.join(next?)))
+    let (all, hidden): (Vec<Vectors>, Vec<Tensor<4>>) =
+        map_parts::<P, _, _>(parts, of).into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let joined = all.into_iter().reduce(Vectors::join);
+    Ok((joined.ok_or_else(|| Error::config("batch", "at least one clip", "none"))?, hidden))
 }
 
 /// A part's share of the loss, and sums of its terms.

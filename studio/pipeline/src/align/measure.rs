@@ -11,7 +11,7 @@ use musicrl_core::{
 
 use super::{
     diversity::{distinct_share, token_diversity},
-    family::{Learnable, Player, PromptOf},
+    family::{Learnable, Player, PromptOf, map_parts},
     hidden::Hidden,
     judges::{Asked, Judges, mean},
     play::{PlaySettings, Played, play},
@@ -109,14 +109,13 @@ pub(crate) fn divergence<P: Learnable>(
     clips: &[Tokens],
     sampling: &SamplingConfig,
 ) -> Result<(Vec<f64>, Vec<f64>)> {
-    let (mut sequence_kl, mut entropy) = (Vec::new(), Vec::new());
     let indices: Vec<usize> = (0..clips.len()).collect();
     let device = policy.device();
-    for part in indices.chunks(P::clips_at_once().min(CLIPS)) {
+    let of = |part: &[usize]| -> Result<(Vec<f64>, Vec<f64>)> {
         let prompt = prompt.select(part)?;
         let tokens: Vec<_> = part.iter().map(|clip| clips[*clip].clone()).collect();
         let frames = frames_from_tokens(policy.layout(), &tokens, &device)?;
-        let dims @ [count, time, slots] = frames.dims();
+        let dims @ [_, time, slots] = frames.dims();
         let hidden = Hidden::of(policy, &prompt, frames.clone(), sampling)?;
         let other = Hidden::of(reference, &prompt, frames.clone(), sampling)?;
         let mask = Tensor::<3, Bool>::full(dims, true, &device);
@@ -131,9 +130,15 @@ pub(crate) fn divergence<P: Learnable>(
             let values: Vec<f64> = x.clone().into_data().iter::<f64>().collect();
             values.chunks(time * slots).map(|row| row.iter().sum()).collect()
         };
-        sequence_kl.extend(rows(&terms.kl));
-        entropy.extend(rows(&terms.entropy).into_iter().map(|sum| sum / (time * slots).max(1) as f64));
-        debug_assert_eq!(count, part.len());
+        let entropy = rows(&terms.entropy).into_iter().map(|sum| sum / (time * slots).max(1) as f64);
+        Ok((rows(&terms.kl), entropy.collect()))
+    };
+    let parts: Vec<&[usize]> = indices.chunks(P::clips_at_once().min(CLIPS)).collect();
+    let (mut sequence_kl, mut entropy) = (Vec::new(), Vec::new());
+    for part in map_parts::<P, _, _>(&parts, |part| of(part)) {
+        let (kl, nats) = part?;
+        sequence_kl.extend(kl);
+        entropy.extend(nats);
     }
     Ok((sequence_kl, entropy))
 }

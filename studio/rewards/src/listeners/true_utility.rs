@@ -1,6 +1,7 @@
 //! The hidden taste as a reward.
 
 use musicrl_core::reward::{Clip, Reward, Score};
+use rayon::prelude::*;
 
 use super::population::Population;
 use crate::properties::Properties;
@@ -47,7 +48,7 @@ impl Reward for TrueUtility {
                 Score::Value(self.population.taste.utility(&Properties::of(audio.samples, audio.sample_rate_hz)))
             }
         };
-        Ok(clips.iter().map(score).collect())
+        Ok(clips.par_iter().map(score).collect())
     }
 }
 

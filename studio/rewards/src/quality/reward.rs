@@ -1,6 +1,7 @@
 //! Acoustic quality as a reward.
 
 use musicrl_core::reward::{Clip, Reward, Score};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::QualityModel;
@@ -63,7 +64,8 @@ impl Reward for AcousticQuality {
                 Err(error) => Err(failed(error.to_string())),
             }
         };
-        clips.iter().map(judge).collect()
+        // Each clip is judged by itself, so that threads do not change a score.
+        clips.par_iter().map(judge).collect()
     }
 }
 

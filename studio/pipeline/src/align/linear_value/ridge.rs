@@ -104,16 +104,14 @@ impl Ridge {
             for column in 0..=row {
                 let other = if column < row { &done[start(column)..start(column) + column] } else { &[][..] };
                 if column < row {
-                    let dot: f64 = own[..column].iter().zip(other).map(|(a, b)| a * b).sum();
-                    own[column] = (own[column] - dot) / done[start(column) + column];
+                    own[column] = (own[column] - dot(&own[..column], other)) / done[start(column) + column];
                 } else {
-                    let square: f64 = own[..row].iter().map(|a| a * a).sum();
+                    let square = dot(&own[..row], &own[..row]);
                     // The ridge keeps it above 0; rounding must not make a root of less.
                     own[row] = (own[row] + ridge - square).max(ridge * 1e-6).sqrt();
                 }
             }
-            let dot: f64 = own[..row].iter().zip(&solution[..row]).map(|(a, b)| a * b).sum();
-            solution[row] = (solution[row] - dot) / own[row];
+            solution[row] = (solution[row] - dot(&own[..row], &solution[..row])) / own[row];
         }
         for row in (0..size).rev() {
             solution[row] /= factor[start(row) + row];
@@ -124,6 +122,18 @@ impl Ridge {
         }
         self.weights = solution;
     }
+}
+
+/// In eight sums side by side: one alone waits for every addition.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0.0; 8];
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
 }
 
 #[cfg(test)]

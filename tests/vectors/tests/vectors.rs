@@ -23,7 +23,7 @@ struct Vectors {
 }
 
 fn load(name: &str) -> Vectors {
-    let path = format!("{}/../spec/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../../spec/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let file: Value = serde_json::from_str(&std::fs::read_to_string(&path).expect(&path)).expect(&path);
     let cases = file["cases"].as_array().expect("cases").clone();
     assert!(!cases.is_empty(), "{path} has no cases");
@@ -382,6 +382,7 @@ fn flex() {
     every_vector(musicrl_backend_flex::device().expect("flex"));
 }
 
+#[cfg(feature = "ndarray")]
 #[test]
 fn ndarray() {
     every_vector(musicrl_backend_ndarray::device().expect("ndarray"));
