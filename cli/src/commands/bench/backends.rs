@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Bool, Device, Int, Tensor, activation};
+use musicrl_codec::neural::CodecConfig;
 use musicrl_core::{
     nn::{Attention, FeedForward, TransformerConfig, gelu},
     params::reinitialise,
@@ -11,6 +12,9 @@ use musicrl_core::{
 use serde_json::json;
 
 use crate::{backend::Backend, commands::Context, failure::Failure, report::Report};
+
+/// Pieces of work.
+const WORKS: usize = 9;
 
 /// Measures every backend that is built in and usable, `seconds` for each piece of work. Ratios are against
 /// `--backend`.
@@ -21,15 +25,20 @@ pub fn run(context: &Context, seconds: f64) -> Result<Report, Failure> {
     backends.sort_by_key(|backend| *backend != context.backend);
     let mut report = Report::new().line(format!("{:<12}{:<34}{:>12}{:>8}", "backend", "work", "ms", "ratio"));
     let mut rows = Vec::new();
-    let mut peers: [Option<f64>; 4] = [None; 4];
+    let mut peers: [Option<f64>; WORKS] = [None; WORKS];
     for backend in backends {
         // A backend that lacks something at run time is left out; `doctor` says why.
         let Ok(device) = backend.device() else { continue };
-        let works: [(&str, f64); 4] = [
+        let works: [(&str, f64); WORKS] = [
             ("product of [1024, 1024] and same", product_seconds(&device, seconds)?),
             ("GELU, forward and backward", gelu_seconds(&device, seconds, gelu)?),
             ("the same by Burn's operation", gelu_seconds(&device, seconds, activation::gelu)?),
-            ("transformer, forward and backward", transformer_seconds(&device, seconds)?),
+            ("transformer, forward and backward", transformer_seconds(&device, seconds, [8, 80, 192], false)?),
+            ("attention by Burn's operations", transformer_seconds(&device, seconds, [8, 80, 192], true)?),
+            ("the first over 640 rows of 9 slots", transformer_seconds(&device, seconds, [640, 9, 192], false)?),
+            ("that by Burn's operations", transformer_seconds(&device, seconds, [640, 9, 192], true)?),
+            ("codec, 4 clips of 6.4 s to sound", codec_seconds(&device, seconds, true)?),
+            ("the same by products of kernels", codec_seconds(&device, seconds, false)?),
         ];
         for ((work, median), peer) in works.into_iter().zip(&mut peers) {
             let ratio = median / *peer.get_or_insert(median);
@@ -76,7 +85,8 @@ fn gelu_seconds(device: &Device, seconds: f64, unit: fn(Tensor<2>) -> Tensor<2>)
     })
 }
 
-fn transformer_seconds(device: &Device, seconds: f64) -> Result<f64, Failure> {
+/// `masked` hides nothing, but by a mask of keys, for which there is no kernel of our own.
+fn transformer_seconds(device: &Device, seconds: f64, shape: [usize; 3], masked: bool) -> Result<f64, Failure> {
     let device = device.clone().autodiff();
     let config = TransformerConfig {
         width: 192,
@@ -87,9 +97,23 @@ fn transformer_seconds(device: &Device, seconds: f64) -> Result<f64, Failure> {
         attention: Attention::Causal,
     };
     let model = reinitialise(config.init(&device), Key::new(1, Purpose::Init));
-    let x = Tensor::<3>::ones([8, 80, 192], &device);
+    let x = Tensor::<3>::ones(shape, &device);
+    let mask = masked.then(|| Tensor::<2, Bool>::full([shape[0], shape[1]], true, &device));
     median_seconds(seconds, || {
-        let _gradients = model.forward(x.clone(), None).powi_scalar(2).mean().backward();
+        let _gradients = model.forward(x.clone(), mask.clone()).powi_scalar(2).mean().backward();
         synchronise(&device)
+    })
+}
+
+/// The codec of the shipped base with random weights; `heard` by fast transforms, as clips are.
+fn codec_seconds(device: &Device, seconds: f64, heard: bool) -> Result<f64, Failure> {
+    let codec = CodecConfig::base().init(device, Key::new(1, Purpose::Init))?;
+    let codes = Tensor::<3, Int>::zeros([4, 160, codec.levels()], device);
+    median_seconds(seconds, || {
+        match heard {
+            true => drop(codec.sound(codes.clone())?),
+            false => drop(codec.decode(codes.clone())?.into_data()),
+        }
+        Ok(())
     })
 }

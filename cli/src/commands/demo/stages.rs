@@ -36,8 +36,9 @@ const SINGLE: [(&str, &str); 2] = [
     ("quality", include_str!("../../../../recipes/stages/quality.toml")),
 ];
 
-/// The preference models of the demo are heads on the policy's vectors as they are: one pass over the clips, then seconds.
-const HEAD: [&str; 2] = ["--set", "learn=head"];
+/// The preference models of the demo are heads on the policy's vectors as they are: one pass over the clips, then seconds. The
+/// fitted head stays; of what steps would move there is the strength of ties alone, which is fitted too.
+const HEAD: [&str; 4] = ["--set", "learn=head", "--set", "epochs=0.25"];
 
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
