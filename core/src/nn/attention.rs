@@ -15,6 +15,7 @@ pub(super) const HIDDEN: f32 = -1e9;
 
 /// Which positions a position looks at.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "one a forward pass, lent to all layers")]
 pub enum Visible {
     /// All of them.
     All,
