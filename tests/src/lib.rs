@@ -1,1 +1,1 @@
-//! Under construction.
+//! Nothing but tests: `tests/regressions.rs`.

@@ -46,24 +46,11 @@ fn products(query: &[f32], keys: &[f32], row: usize, positions: usize, scores: &
     let mut at = 0;
     while at < positions {
         at += if positions - at > BLOCK {
-            block::<{ 2 * BLOCK }>(query, keys, row, at, scores)
+            columns::<{ 2 * BLOCK }>(query, keys, row, at, scores)
         } else {
-            block::<BLOCK>(query, keys, row, at, scores)
+            columns::<BLOCK>(query, keys, row, at, scores)
         };
     }
-}
-
-/// N positions from `at` on. Gives N.
-#[inline(always)]
-fn block<const N: usize>(query: &[f32], keys: &[f32], row: usize, at: usize, scores: &mut [f32]) -> usize {
-    let mut sums = [0.0; N];
-    for (query, keys) in query.iter().zip(keys.chunks_exact(row)) {
-        for (sum, key) in sums.iter_mut().zip(&keys[at..at + N]) {
-            *sum = multiply_add(*query, *key, *sum);
-        }
-    }
-    scores[at..at + N].copy_from_slice(&sums);
-    N
 }
 
 /// The sum of positions' values, each times its weight, from the first position to the last.
@@ -72,19 +59,19 @@ fn weighted_sum(weights: &[f32], values: &[f32], width: usize, sum: &mut [f32]) 
     let mut at = 0;
     while at < sum.len() {
         at += match sum.len() - at {
-            32.. => channels::<32>(weights, values, width, at, sum),
-            8.. => channels::<8>(weights, values, width, at, sum),
-            _ => channels::<1>(weights, values, width, at, sum),
+            32.. => columns::<32>(weights, values, width, at, sum),
+            8.. => columns::<8>(weights, values, width, at, sum),
+            _ => columns::<1>(weights, values, width, at, sum),
         };
     }
 }
 
-/// N channels from `at` on. Gives N.
+/// N columns from `at` on of the sum of rows, `width` apart, each times its weight. Gives N.
 #[inline(always)]
-fn channels<const N: usize>(weights: &[f32], values: &[f32], width: usize, at: usize, sum: &mut [f32]) -> usize {
+fn columns<const N: usize>(weights: &[f32], rows: &[f32], width: usize, at: usize, sum: &mut [f32]) -> usize {
     let mut sums = [0.0; N];
-    for (weight, values) in weights.iter().zip(values.chunks(width)) {
-        for (sum, value) in sums.iter_mut().zip(&values[at..at + N]) {
+    for (weight, row) in weights.iter().zip(rows.chunks(width)) {
+        for (sum, value) in sums.iter_mut().zip(&row[at..at + N]) {
             *sum = multiply_add(*weight, *value, *sum);
         }
     }
