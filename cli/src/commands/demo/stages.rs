@@ -59,6 +59,9 @@ const FULL: Size =
 const QUICK: Size =
     Size { divisor: 4, pairs: 250, validation_pairs: 250, prompts: 34, train_clips: 96, quality_steps: 120 };
 
+/// Evaluations and checkpoints of a shortened stage are at least so many steps apart: an evaluation takes as long as a step.
+const EVERY: i64 = 4;
+
 /// The other sets of pairs are those of seeds so much further on: other clips, other choices.
 const VALIDATION_SEED: u64 = 1000;
 const R_SEED: u64 = 2000;
@@ -193,16 +196,16 @@ fn divided(text: &str, divisor: i64) -> Result<String, Failure> {
     let mut recipe: toml::Table = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
     let stages = recipe.get_mut("stage").and_then(toml::Value::as_array_mut);
     for stage in stages.into_iter().flatten() {
-        for path in [
-            &["steps"][..],
-            &["baseline_first"],
-            &["policy_optimiser", "decay_steps"],
-            &["evaluation", "every"],
-            &["checkpoint", "every"],
+        for (path, least) in [
+            (&["steps"][..], 1),
+            (&["baseline_first"], 1),
+            (&["policy_optimiser", "decay_steps"], 1),
+            (&["evaluation", "every"], EVERY),
+            (&["checkpoint", "every"], EVERY),
         ] {
             let value = path.iter().try_fold(&mut *stage, |value, key| value.get_mut(*key));
             if let Some(toml::Value::Integer(value)) = value {
-                *value = (*value / divisor).max(1);
+                *value = (*value / divisor).max(least);
             }
         }
     }
@@ -264,6 +267,9 @@ mod tests {
             assert_eq!(quick.stage[0].steps * 4, whole.stage[0].steps, "{name}");
             assert_eq!(quick.stage[0].policy_optimiser.decay_steps * 4, whole.stage[0].policy_optimiser.decay_steps);
             assert_eq!(quick.stage[0].rewards, whole.stage[0].rewards);
+            // A checkpoint to choose wherever there was an evaluation, the last step among them.
+            assert_eq!((quick.stage[0].evaluation.every, quick.stage[0].checkpoint.every), (4, 4), "{name}");
+            assert_eq!(quick.stage[0].steps % 4, 0, "{name}");
         }
     }
 
