@@ -6,7 +6,7 @@ use burn::{
     tensor::{Int, Tensor, TensorData},
 };
 
-use super::{ConditionPrompt, HierarchicalPolicy, HierarchicalPolicyConfig, HierarchicalTrunk, Prompt as _};
+use super::{ConditionPrompt, HierarchicalPolicy, HierarchicalPolicyConfig, HierarchicalTrunk};
 use crate::{
     Error, Result,
     params::{ParamTable, reinitialise},
@@ -193,7 +193,6 @@ impl PreferenceModel {
             let expected = format!("[{clips}] numbers of 1 to {time}");
             return Err(Error::Shape { what: "lengths of clips", expected, got: format!("{lengths:?}") });
         }
-        debug_assert_eq!(prompt.clips(), clips);
         let hidden = self.trunk.forward(prompt, frames)?;
         let shares: Vec<f32> = lengths
             .iter()
