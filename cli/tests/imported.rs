@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    thread,
 };
 
 use musicrl_core::random::{Key, Purpose, Stream};
@@ -422,28 +423,33 @@ fn adapters_hear_what_the_head_alone_cannot() {
     let good = |args: Vec<String>| place.good(&args.iter().map(String::as_str).collect::<Vec<_>>());
     // Failures of --json are told on standard output.
     let bad = |args: Vec<String>| place.bad(&args[1..].iter().map(String::as_str).collect::<Vec<_>>());
-    let report: serde_json::Value = serde_json::from_str(&good(train("whole", &["--checkpoint-every", "16"]))).unwrap();
+    let often = ["--checkpoint-every", "16"];
+    let single = [&often[..], &["--threads", "1"]].concat();
+    let with_sound = [&often[..], &["--set", "sound=true"]].concat();
+    let (whole, sound) = thread::scope(|scope| {
+        let beside = scope.spawn(|| (good(train("again", &single)), good(train("sound", &with_sound))).1);
+        (good(train("whole", &often)), beside.join().unwrap())
+    });
+    let report: serde_json::Value = serde_json::from_str(&whole).unwrap();
     let loss = |name: &str| report[name]["log_loss"]["estimate"].as_f64().unwrap();
     assert!(loss("head_alone") > 0.6, "the head hears it: {}", loss("head_alone"));
     assert!(loss("held_out") < 0.5, "{} and {}", loss("held_out"), loss("head_alone"));
 
-    // Taken up again from half of its steps, on one thread: the same bytes.
-    good(train("again", &["--checkpoint-every", "16", "--threads", "1"]));
+    // Taken up again from two thirds of its steps, on one thread: the same bytes.
     fs::remove_dir_all(place.path("again-liked")).unwrap();
     let newest = |run: &str| {
         let checkpoints = fs::read_dir(place.path(run).join("checkpoints")).unwrap();
         checkpoints.map(|entry| entry.unwrap().path()).max().unwrap()
     };
     fs::remove_dir_all(newest("again")).unwrap();
-    good(train("again", &["--checkpoint-every", "16", "--threads", "1"]));
+    good(train("again", &single));
     for name in ["adapters.safetensors", "preference.json"] {
         let read = |run: &str| fs::read(place.path(&format!("{run}-liked")).join(name)).unwrap();
         assert_eq!(read("whole"), read("again"), "{name}");
     }
 
     // With the sound beside the vectors both learn from there on.
-    let report: serde_json::Value =
-        serde_json::from_str(&good(train("sound", &["--checkpoint-every", "16", "--set", "sound=true"]))).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&sound).unwrap();
     let alone = report["head_alone"]["log_loss"]["estimate"].as_f64().unwrap();
     assert!(alone < 0.5 && report["held_out"]["log_loss"]["estimate"].as_f64().unwrap() < 0.5, "{report}");
     assert!(fs::read_to_string(place.path("sound-liked/preference.json")).unwrap().contains("\"descriptors\":{"));
@@ -468,7 +474,7 @@ fn adapters_hear_what_the_head_alone_cannot() {
     fs::write(place.path("checkpoint/config.json"), config + "\n").unwrap();
     let error = place.bad(&["align", "liked.toml", "--out", "last"]);
     assert!(error.contains("the policy that it learned on"), "{error}");
-    let error = bad(train("whole", &["--checkpoint-every", "16"]));
+    let error = bad(train("whole", &often));
     assert!(error.contains("recipe.toml") && error.contains("policy"), "{error}");
     let error = bad(train("third", &["--set", "members=2"]));
     assert!(error.contains("members"), "{error}");

@@ -37,6 +37,8 @@ pub struct Checkpoint {
 #[derive(Debug)]
 struct Shard {
     path: PathBuf,
+    /// Open for as long as the checkpoint is, so that all tensors are of one file whatever happens to its name.
+    file: File,
     /// Where the tensors' bytes begin.
     data: u64,
 }
@@ -240,7 +242,7 @@ impl Checkpoint {
             return Err(wrong(format!("a header of {header} bytes in a file of {length}")));
         }
         let mut bytes = Vec::new();
-        file.take(header).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
+        (&file).take(header).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
         // Parsing checks that the tensors lie end to end and that shapes and lengths agree.
         let metadata: Metadata = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
         let data = header + 8;
@@ -256,16 +258,17 @@ impl Checkpoint {
                 return Err(Error::tensor(name, "in one shard", "in two"));
             }
         }
-        self.shards.push(Shard { path, data });
+        self.shards.push(Shard { path, file, data });
         Ok(())
     }
 
     fn read(&self, name: &str, place: &Place) -> Result<Vec<u8>> {
         let shard = &self.shards[place.shard];
         let length = place.bytes.1.saturating_sub(place.bytes.0);
-        let mut file = File::open(&shard.path).map_err(Error::io("open", &shard.path))?;
+        let mut file = &shard.file;
         file.seek(SeekFrom::Start(shard.data + place.bytes.0)).map_err(Error::io("read", &shard.path))?;
-        let mut bytes = Vec::new();
+        // The file was as long as that when it was opened, so this is no claim alone.
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
         file.take(length).read_to_end(&mut bytes).map_err(Error::io("read", &shard.path))?;
         if bytes.len() as u64 == length {
             return Ok(bytes);
