@@ -4,6 +4,7 @@ use musicrl_core::{
     preference::reference::log_outcomes,
     random::{Key, Purpose},
 };
+use rayon::prelude::*;
 
 use super::head::{Choice, PreferenceHead};
 use crate::Result;
@@ -42,20 +43,21 @@ impl Calibration {
         vectors: &[Vec<f32>],
         seed: u64,
         (start, fixed): (f64, bool),
-        fit: &dyn Fn(&[Choice]) -> Result<PreferenceHead>,
+        fit: &(dyn Fn(&[Choice]) -> Result<PreferenceHead> + Sync),
     ) -> Result<Self> {
         let key = Key::new(seed, Purpose::Split).step(3);
         let fold = |choice: &Choice| (key.clip(choice.cluster as u64).uniform(0) * FOLDS as f64) as usize;
-        let mut left_out = Vec::with_capacity(choices.len());
-        for part in 0..FOLDS {
+        let of_part = |part: usize| -> Result<Vec<(f64, f64, f64)>> {
             let (out, fitting): (Vec<Choice>, Vec<Choice>) = choices.iter().partition(|choice| fold(choice) == part);
             if out.is_empty() || fitting.is_empty() {
-                continue;
+                return Ok(Vec::new());
             }
             let head = fit(&fitting)?;
             let difference = |choice: &Choice| head.score(&vectors[choice.a]) - head.score(&vectors[choice.b]);
-            left_out.extend(out.iter().map(|choice| (difference(choice), choice.share, choice.weight)));
-        }
+            Ok(out.iter().map(|choice| (difference(choice), choice.share, choice.weight)).collect())
+        };
+        let parts: Vec<Result<Vec<_>>> = (0..FOLDS).into_par_iter().map(of_part).collect();
+        let left_out = parts.into_iter().collect::<Result<Vec<_>>>()?.concat();
         let start = Self { slope: 1.0, tie_strength: start };
         Ok(if left_out.is_empty() { start } else { start.fitted(&left_out, fixed) })
     }

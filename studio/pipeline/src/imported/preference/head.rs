@@ -1,6 +1,7 @@
 //! A linear head on pooled vectors: [`PreferenceHead`].
 
 use musicrl_core::random::Key;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, preference::DescriptorScale};
@@ -93,6 +94,7 @@ impl PreferenceHead {
         }
         let standard: Vec<Vec<f64>> = vectors.iter().map(|row| standardised(row, &mean, &deviation)).collect();
         let members = (0..settings.members)
+            .into_par_iter()
             .map(|member| {
                 let weights = if member == 0 { vec![1.0; choices.len()] } else { resampled(choices, key, member) };
                 fit_one(&standard, choices, &weights, settings.ridge)

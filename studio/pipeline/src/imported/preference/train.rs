@@ -15,6 +15,7 @@ use musicrl_zoo::{
     musicgen::{MusicGen, MusicGenPolicy, TextPrompt},
     named::host,
 };
+use rayon::prelude::*;
 
 use super::{
     calibration::Calibration,
@@ -278,7 +279,7 @@ pub(crate) fn choose_ridge(
     choices: &[Choice],
     vectors: &[Vec<f32>],
     seed: u64,
-    fit: &dyn Fn(&[Choice], f64) -> Result<PreferenceHead>,
+    fit: &(dyn Fn(&[Choice], f64) -> Result<PreferenceHead> + Sync),
 ) -> Result<f64> {
     let key = Key::new(seed, Purpose::Split).step(2);
     let chooses = |choice: &&Choice| key.clip(choice.cluster as u64).uniform(0) < CHOOSING_SHARE;
@@ -287,16 +288,20 @@ pub(crate) fn choose_ridge(
         return Ok(RIDGES[RIDGES.len() / 2]);
     }
     let fitting: Vec<Choice> = fitting.into_iter().copied().collect();
-    let mut best = (f64::INFINITY, RIDGES[0]);
-    for ridge in RIDGES {
-        let head = fit(&fitting, ridge)?;
+    let loss_with = |ridge: &f64| -> Result<f64> {
+        let head = fit(&fitting, *ridge)?;
         let loss = |choice: &&Choice| {
             let d = head.score(&vectors[choice.a]) - head.score(&vectors[choice.b]);
             // log(1 + exp(-d)) without overflow.
             let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
             choice.weight * (choice.share * softplus(-d) + (1.0 - choice.share) * softplus(d))
         };
-        let loss: f64 = choosing.iter().map(loss).sum();
+        Ok(choosing.iter().map(loss).sum())
+    };
+    let losses: Vec<Result<f64>> = RIDGES.par_iter().map(loss_with).collect();
+    let mut best = (f64::INFINITY, RIDGES[0]);
+    for (loss, ridge) in losses.into_iter().zip(RIDGES) {
+        let loss = loss?;
         if loss < best.0 {
             best = (loss, ridge);
         }

@@ -128,6 +128,9 @@ pub(super) fn starts(
     let learned = learning.iter().flat_map(|(pair, _)| [pair.a, pair.b]);
     let which: BTreeSet<usize> = if all { (0..clips.len()).collect() } else { learned.collect() };
     let mut shared = features.filter(|_| all);
+    // All members have the policy's trunk, and its vectors' heads; others have one each.
+    let alike = config.init == Init::Policy;
+    let mut head: Option<PreferenceHead> = None;
     let mut starts = Vec::with_capacity(config.members);
     for (member, (mut model, mut tie_strength)) in models.into_iter().enumerate() {
         let mut features = None;
@@ -137,13 +140,20 @@ pub(super) fn starts(
                 Some(known) => known,
                 None => Arc::new(Features::of(config, &model, clips, &which)?),
             };
-            // All members have the policy's trunk; others have one each.
-            shared = (config.init == Init::Policy).then(|| Arc::clone(&of));
+            shared = alike.then(|| Arc::clone(&of));
             features = Some(of);
         }
         if let Some(features) = features.as_ref().filter(|_| fits) {
             let given = Given { rows: &features.rows, clips, scale };
-            (model, tie_strength) = with_fitted_head(config, (model, tie_strength), given, learning, (seed, member))?;
+            let fitted = match head.take() {
+                Some(fitted) => fitted,
+                None => {
+                    let members = if alike { config.members } else { member + 1 };
+                    fitted_head(config, tie_strength, given, learning, (seed, members))?
+                }
+            };
+            (model, tie_strength) = (with_head(model, &fitted, member, given.beside())?, fitted.tie_strength());
+            head = alike.then_some(fitted);
         }
         starts.push(Start { model, tie_strength, features });
     }
@@ -173,15 +183,15 @@ impl Given<'_> {
     }
 }
 
-/// The model with a head that is fitted to the pairs, its scores as far apart as pairs that were left out say, and the tie
-/// strength there. Of several members all but the first are fitted to resampled clusters.
-fn with_fitted_head(
+/// Heads that are fitted to the pairs, their scores as far apart as pairs that were left out say, with the tie strength there.
+/// Of several members all but the first are fitted to resampled clusters.
+fn fitted_head(
     config: &PreferenceTrainingConfig,
-    (model, tie_strength): (PreferenceModel, f64),
+    tie_strength: f64,
     given: Given<'_>,
     learning: &[(Pair, Judgement)],
-    (seed, member): (u64, usize),
-) -> Result<(PreferenceModel, f64)> {
+    (seed, members): (u64, usize),
+) -> Result<PreferenceHead> {
     // The fit sees the clips of the pairs alone.
     let used: BTreeSet<usize> = learning.iter().flat_map(|(pair, _)| [pair.a, pair.b]).collect();
     let used: Vec<usize> = used.into_iter().collect();
@@ -200,7 +210,11 @@ fn with_fitted_head(
     let ties = (tie_strength, config.ties == Ties::Fixed);
     let left_out = |choices: &[Choice]| fit(choices, ridge);
     let Calibration { slope, tie_strength } = Calibration::of(&choices, &vectors, config.split_seed, ties, &left_out)?;
-    let head = PreferenceHead::fit(&vectors, &choices, settings(ridge, member + 1), key)?.scaled(slope, tie_strength);
+    Ok(PreferenceHead::fit(&vectors, &choices, settings(ridge, members), key)?.scaled(slope, tie_strength))
+}
+
+/// The model with the weights of one member of a fitted head, the last `beside` of them for descriptors.
+fn with_head(model: PreferenceModel, head: &PreferenceHead, member: usize, beside: usize) -> Result<PreferenceModel> {
     let mut table = ParamTable::collect(&model);
     let weights = head.member_weights(member);
     let (of_tokens, of_sound) = weights.split_at(weights.len() - beside);
@@ -210,7 +224,7 @@ fn with_fitted_head(
             table.values_mut()[range].iter_mut().zip(weights).for_each(|(value, weight)| *value = *weight as f32);
         }
     }
-    Ok((table.apply(model)?, tie_strength))
+    Ok(table.apply(model)?)
 }
 
 /// One model a member on the autodiff device, each with the tie strength that it starts from.
