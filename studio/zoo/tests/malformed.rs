@@ -4,7 +4,7 @@
 //! Every fixture under `tests/fixtures` is copied and spoiled: files cut off, bits of headers flipped, each tensor and each
 //! setting in turn replaced by what it must not be. Of tensors that differ in the numbers of their names alone, layers of one
 //! kind, the first and the last are spoiled in every way, those between in one each, in turn. Where a config with another setting
-//! still loads, the model runs on the fixture's inputs, and must not panic there either.
+//! still loads, the model runs on the fixture's inputs with some of the values, and must not panic there either.
 
 use std::{
     collections::BTreeMap,
@@ -389,7 +389,7 @@ fn settings_that_are_missing_or_cannot_be() {
             if !copy.config.pointer(&place).unwrap().is_number() {
                 continue;
             }
-            // The model runs with the first five, of which the others are kinds or are refused for their type.
+            // The model runs with the first five; the others are larger, of another type, or nothing, and are only opened.
             let values = [
                 json!(1),
                 json!(0),
